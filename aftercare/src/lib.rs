@@ -1,0 +1,4 @@
+//! What Aftercare is about: protocols, the planner, the clock and the store. No HTTP here.
+
+pub mod clock;
+pub mod ids;
