@@ -3,4 +3,7 @@
 pub mod clock;
 pub mod ids;
 pub mod locale;
+pub mod planner;
+pub mod protocol;
+pub mod words;
 pub mod zone;

@@ -1,0 +1,217 @@
+//! From candidates to reminders: what is due together is said together, and phones are left alone
+//! between.
+
+use std::collections::BTreeMap;
+
+use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp};
+
+use super::ends::Ends;
+use super::message::message;
+use super::quiet::around;
+use super::step::Candidate;
+use super::{CourseState, Facts, Key, Member, Planned, ReminderState, ShiftCause};
+use crate::ids::TreatmentId;
+use crate::protocol::Pacing;
+
+/// Steps that will be said together; never empty.
+#[derive(Debug)]
+struct Bundle<'f> {
+    due_at: Timestamp,
+    steps: Vec<Candidate<'f>>,
+}
+
+/// The reminders that say all candidates, by due moment.
+pub(super) fn reminders(
+    facts: &Facts,
+    courses: &BTreeMap<TreatmentId, CourseState>,
+    candidates: Vec<Candidate>,
+) -> Vec<Planned> {
+    let pacer = Pacer { facts, ends: Ends::of(facts) };
+    let (queued, free): (Vec<_>, Vec<_>) =
+        candidates.into_iter().partition(|candidate| candidate.queued.is_some());
+    let mut bundles = pacer.bundle(free);
+    bundles.extend(requeue(queued));
+    bundles.sort_by_key(|bundle| bundle.due_at);
+    pacer.keep_gaps(&mut bundles);
+    pacer.limit_days(&mut bundles);
+    let mut planned: Vec<_> =
+        bundles.into_iter().filter_map(|bundle| bundle.planned(facts, courses)).collect();
+    planned.sort_by(|a, b| (a.due_at, &a.key).cmp(&(b.due_at, &b.key)));
+    planned
+}
+
+/// What waits in the queue stays together as it is.
+fn requeue(queued: Vec<Candidate>) -> Vec<Bundle> {
+    let mut groups: BTreeMap<&Key, Bundle> = BTreeMap::new();
+    for candidate in queued {
+        let Some(key) = candidate.queued else { continue };
+        let due_at = candidate.due_at;
+        groups.entry(key).or_insert(Bundle { due_at, steps: Vec::new() }).steps.push(candidate);
+    }
+    groups.into_values().collect()
+}
+
+impl Bundle<'_> {
+    fn pacing(&self) -> Option<&Pacing> {
+        self.steps.first().map(|step| &step.treatment.protocol.pacing)
+    }
+
+    fn use_by(&self) -> Option<Timestamp> {
+        self.steps.iter().map(|step| step.use_by).min()
+    }
+
+    fn movable(&self) -> bool {
+        self.steps.iter().all(Candidate::movable)
+    }
+
+    fn queued(&self) -> bool {
+        self.steps.iter().any(|step| step.queued.is_some())
+    }
+
+    fn join(&mut self, mut other: Self, cause: ShiftCause) {
+        for step in &mut other.steps {
+            step.shift(cause, self.due_at);
+        }
+        self.steps.append(&mut other.steps);
+    }
+
+    /// A bundle takes the name of its first step by (due, protocol order).
+    fn planned(
+        mut self,
+        facts: &Facts,
+        courses: &BTreeMap<TreatmentId, CourseState>,
+    ) -> Option<Planned> {
+        self.steps.sort_by(|a, b| order(a).cmp(&order(b)));
+        let use_by = self.use_by()?;
+        let keys: Vec<_> = self.steps.iter().map(|step| step.key.clone()).collect();
+        let said = message(facts, courses, &keys, self.due_at)?;
+        let members = self.steps.into_iter().map(|step| Member {
+            key: step.key,
+            nominal_at: step.nominal_at,
+            use_by: step.use_by,
+            shifts: step.shifts,
+        });
+        Some(Planned {
+            key: keys.into_iter().next()?,
+            members: members.collect(),
+            rule_ids: said.rule_ids,
+            due_at: self.due_at,
+            use_by,
+        })
+    }
+}
+
+fn order<'a>(step: &'a Candidate) -> (Timestamp, usize, Timestamp, TreatmentId, &'a str) {
+    let treatment = step.treatment;
+    (step.nominal_at, step.order, treatment.completed_at, treatment.id, step.step.id.as_str())
+}
+
+struct Pacer<'f> {
+    facts: &'f Facts,
+    ends: Ends<'f>,
+}
+
+impl Pacer<'_> {
+    /// Steps due within the bundle window of the first become one, at the first one's moment.
+    fn bundle<'c>(&self, mut free: Vec<Candidate<'c>>) -> Vec<Bundle<'c>> {
+        free.sort_by(|a, b| (a.due_at, order(a)).cmp(&(b.due_at, order(b))));
+        let mut bundles: Vec<Bundle<'c>> = Vec::new();
+        for candidate in free {
+            let due_at = candidate.due_at;
+            let alone = Bundle { due_at, steps: vec![candidate] };
+            match bundles.last_mut().filter(|last| self.within_window(last, &alone)) {
+                Some(last) => last.join(alone, ShiftCause::Bundled),
+                None => bundles.push(alone),
+            }
+        }
+        bundles
+    }
+
+    fn within_window(&self, first: &Bundle, next: &Bundle) -> bool {
+        let window = first.pacing().map_or(SignedDuration::ZERO, |pacing| pacing.bundle_window);
+        next.due_at.duration_since(first.due_at) <= window && self.speaks_at(next, first.due_at)
+    }
+
+    fn speaks_at(&self, bundle: &Bundle, at: Timestamp) -> bool {
+        let speaks = |step: &Candidate| self.ends.speaks(self.facts, step.treatment, step.step, at);
+        bundle.steps.iter().all(speaks)
+    }
+
+    /// A wall-clock reminder too soon after another waits until the gap has passed; where its
+    /// use-by or quiet hours do not allow that, it stays: an instruction in time comes first.
+    fn keep_gaps(&self, bundles: &mut [Bundle]) {
+        let mut before: Vec<Timestamp> = self.delivered().collect();
+        for bundle in bundles.iter_mut() {
+            let gap = bundle.pacing().map_or(SignedDuration::ZERO, |pacing| pacing.min_gap);
+            let near = before
+                .iter()
+                .filter(|at| **at <= bundle.due_at && bundle.due_at.duration_since(**at) < gap);
+            if let Some(to) = near.max().and_then(|at| at.checked_add(gap).ok())
+                && bundle.movable()
+                && bundle.use_by().is_some_and(|use_by| to < use_by)
+                && self.audible(bundle, to)
+                && self.speaks_at(bundle, to)
+            {
+                bundle.due_at = to;
+                for step in &mut bundle.steps {
+                    step.shift(ShiftCause::MinGap, to);
+                }
+            }
+            before.push(bundle.due_at);
+        }
+        bundles.sort_by_key(|bundle| bundle.due_at);
+    }
+
+    fn audible(&self, bundle: &Bundle, at: Timestamp) -> bool {
+        let usual = bundle.pacing().map(|pacing| pacing.quiet_hours);
+        let quiet = self.facts.person.quiet_hours.or(usual);
+        quiet.is_none_or(|quiet| around(quiet, &self.facts.person.zone, at).is_none())
+    }
+
+    /// While a local day has more reminders than it should, its two nearest neighbours are said
+    /// together at the earlier one's moment. Nothing is left out for being one too many.
+    fn limit_days(&self, bundles: &mut Vec<Bundle>) {
+        let mut days: Vec<Date> = bundles.iter().map(|bundle| self.day(bundle.due_at)).collect();
+        days.dedup();
+        for day in days {
+            let delivered = self.delivered().filter(|at| self.day(*at) == day).count();
+            loop {
+                let today: Vec<usize> = (0..bundles.len())
+                    .filter(|i| bundles.get(*i).is_some_and(|b| self.day(b.due_at) == day))
+                    .collect();
+                let limit = today.first().and_then(|i| bundles.get(*i)?.pacing());
+                let limit = limit.map_or(usize::MAX, |pacing| pacing.max_per_day as usize);
+                if delivered + today.len() <= limit {
+                    break;
+                }
+                let Some(later) = self.nearest(bundles, &today) else { break };
+                let joined = bundles.remove(later);
+                if let Some(earlier) = bundles.get_mut(later - 1) {
+                    earlier.join(joined, ShiftCause::MaxPerDay);
+                }
+            }
+        }
+    }
+
+    /// The bundle of that day that is nearest to the one before it, and may join it.
+    fn nearest(&self, bundles: &[Bundle], today: &[usize]) -> Option<usize> {
+        let pairs = today.windows(2).filter_map(|pair| {
+            let [earlier, later] = pair else { return None };
+            let (first, next) = (bundles.get(*earlier)?, bundles.get(*later)?);
+            let may = next.movable() && !first.queued() && self.speaks_at(next, first.due_at);
+            may.then(|| (next.due_at.duration_since(first.due_at), *later))
+        });
+        pairs.min().map(|(_, later)| later)
+    }
+
+    fn day(&self, at: Timestamp) -> Date {
+        at.to_zoned(self.facts.person.zone.tz().clone()).date()
+    }
+
+    /// When the phone showed, or is about to show, what can no longer be moved.
+    fn delivered(&self) -> impl Iterator<Item = Timestamp> {
+        let shown = |state| matches!(state, ReminderState::Sent | ReminderState::Claimed);
+        self.facts.standing.iter().filter(move |s| shown(s.state)).map(|s| s.due_at)
+    }
+}

@@ -1,0 +1,89 @@
+//! When rules end, over all of a patient's treatments: where two overlap, the later end wins.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::{Facts, TreatmentFacts};
+use crate::protocol::{Clause, Rule, RuleId, Step, When};
+
+/// The end of a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum End {
+    /// It holds until then, not including that instant.
+    At(Timestamp),
+    /// It holds on: later than any instant.
+    Open,
+}
+
+/// The latest end of every rule that concerns the patient.
+#[derive(Debug)]
+pub(super) struct Ends<'f>(BTreeMap<&'f RuleId, End>);
+
+impl<'f> Ends<'f> {
+    pub(super) fn of(facts: &'f Facts) -> Self {
+        let mut ends = BTreeMap::new();
+        for treatment in facts.treatments.iter().filter(|treatment| !treatment.voided) {
+            for rule in treatment.protocol.rules.iter().filter(|rule| treatment.concerns(rule)) {
+                let end = end(facts, treatment, rule);
+                let end = end.map_or(End::Open, End::At);
+                ends.entry(&rule.id).and_modify(|known| *known = end.max(*known)).or_insert(end);
+            }
+        }
+        Self(ends)
+    }
+
+    /// The rule's latest end; `None` when it concerns no treatment.
+    pub(super) fn get(&self, rule: &RuleId) -> Option<End> {
+        self.0.get(rule).copied()
+    }
+
+    /// Whether the step has something to say at that instant.
+    pub(super) fn speaks(
+        &self,
+        facts: &Facts,
+        treatment: &TreatmentFacts,
+        step: &Step,
+        at: Timestamp,
+    ) -> bool {
+        step.clauses.iter().any(|clause| {
+            concerns(facts, treatment, clause)
+                && !muted(&facts.person.muted, clause)
+                && self.holds(clause, at)
+        })
+    }
+
+    /// Whether the clause, which concerns its treatment, is true at that instant.
+    pub(super) fn holds(&self, clause: &Clause, at: Timestamp) -> bool {
+        match &clause.when {
+            When::Always => true,
+            When::During(rule) => self.get(rule).is_some_and(|end| End::At(at) < end),
+            When::After(rule) => self.get(rule).is_some_and(|end| end <= End::At(at)),
+        }
+    }
+}
+
+/// The end of one treatment's rule.
+pub(super) fn end(facts: &Facts, treatment: &TreatmentFacts, rule: &Rule) -> Option<Timestamp> {
+    treatment.anchor(&facts.person.zone).resolve(rule.until?, None)
+}
+
+pub(super) fn later(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
+    Some(a?.max(b?))
+}
+
+/// Whether the clause can apply to what was treated, and its slot is filled in.
+pub(super) fn concerns(facts: &Facts, treatment: &TreatmentFacts, clause: &Clause) -> bool {
+    let rule = clause.when.rule().map(|id| treatment.protocol.rule(id));
+    let concerned = rule.is_none_or(|rule| rule.is_some_and(|rule| treatment.concerns(rule)));
+    concerned && clause.needs.as_ref().is_none_or(|slot| slot_filled(facts, treatment, slot))
+}
+
+fn slot_filled(facts: &Facts, treatment: &TreatmentFacts, slot: &str) -> bool {
+    facts.person.slots.contains_key(slot)
+        || treatment.protocol.slots.get(slot).is_some_and(Option::is_some)
+}
+
+pub(super) fn muted(muted: &BTreeSet<RuleId>, clause: &Clause) -> bool {
+    clause.when.rule().is_some_and(|rule| muted.contains(rule))
+}

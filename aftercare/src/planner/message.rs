@@ -1,0 +1,155 @@
+//! What a reminder says: rendered when it is sent, so that it never says what no longer holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::ends::{End, Ends, concerns, muted};
+use super::speech::Words;
+use super::{CourseState, Facts, Key, TreatmentFacts};
+use crate::ids::TreatmentId;
+use crate::protocol::{Clause, RuleId, RuleKind, Step, When};
+
+/// A notification's words. They never name the patient, the clinic or the treatment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// The heading.
+    pub title: String,
+    /// The sentences, in the order of the steps' clauses.
+    pub body: String,
+    /// The rules in force that it speaks of, in the order in which they are said.
+    pub rule_ids: Vec<RuleId>,
+}
+
+/// What these steps say at that instant; `None` when no clause of theirs holds.
+///
+/// A rule that several of them speak of is said once, with the later end.
+#[must_use]
+pub fn message(
+    facts: &Facts,
+    courses: &BTreeMap<TreatmentId, CourseState>,
+    steps: &[Key],
+    at: Timestamp,
+) -> Option<Message> {
+    let mut speech = Speech { facts, courses, ends: Ends::of(facts), at, said: BTreeSet::new() };
+    let mut title = None;
+    let (mut sentences, mut rule_ids) = (Vec::new(), Vec::new());
+    for (treatment, step) in steps.iter().filter_map(|key| find(facts, key)) {
+        if treatment.voided {
+            continue;
+        }
+        for clause in &step.clauses {
+            let Some(sentence) = speech.say(treatment, clause) else { continue };
+            title.get_or_insert_with(|| step.title.get(&facts.person.locale).to_owned());
+            if !sentences.contains(&sentence) {
+                sentences.push(sentence);
+            }
+            if let When::During(rule) = &clause.when {
+                rule_ids.push(rule.clone());
+            }
+        }
+    }
+    Some(Message { title: title?, body: sentences.join(" "), rule_ids })
+}
+
+/// The same, for showing what is not going to be sent: at least the heading is always there.
+#[must_use]
+pub fn describe(
+    facts: &Facts,
+    courses: &BTreeMap<TreatmentId, CourseState>,
+    steps: &[Key],
+    at: Timestamp,
+) -> Message {
+    message(facts, courses, steps, at).unwrap_or_else(|| {
+        let step = steps.first().and_then(|key| find(facts, key)).map(|(_, step)| step);
+        let title = step.map(|step| step.title.get(&facts.person.locale).to_owned());
+        Message {
+            title: title.unwrap_or_default(),
+            body: String::new(),
+            rule_ids: step.map(rules_of).unwrap_or_default(),
+        }
+    })
+}
+
+/// The rules that a step speaks of while they hold.
+pub(crate) fn rules_of(step: &Step) -> Vec<RuleId> {
+    let during = |clause: &Clause| match &clause.when {
+        When::During(rule) => Some(rule.clone()),
+        When::After(_) | When::Always => None,
+    };
+    step.clauses.iter().filter_map(during).collect()
+}
+
+fn find<'f>(facts: &'f Facts, key: &Key) -> Option<(&'f TreatmentFacts, &'f Step)> {
+    let treatment = facts.treatment(key.treatment)?;
+    Some((treatment, treatment.protocol.step(&key.step)?))
+}
+
+struct Speech<'f> {
+    facts: &'f Facts,
+    courses: &'f BTreeMap<TreatmentId, CourseState>,
+    ends: Ends<'f>,
+    at: Timestamp,
+    said: BTreeSet<RuleId>,
+}
+
+impl<'f> Speech<'f> {
+    /// The clause in words, if it holds and its rule was not said before.
+    fn say(&mut self, treatment: &'f TreatmentFacts, clause: &'f Clause) -> Option<String> {
+        let fits = concerns(self.facts, treatment, clause)
+            && !muted(&self.facts.person.muted, clause)
+            && self.ends.holds(clause, self.at);
+        let rule = clause.when.rule().and_then(|id| treatment.protocol.rule(id));
+        if !fits {
+            return None;
+        }
+        // Each protocol speaks of its own next session.
+        if let Some(rule) = rule.filter(|rule| rule.kind != RuleKind::NextSession)
+            && !self.said.insert(rule.id.clone())
+        {
+            return None;
+        }
+        let texts = clause.text.as_ref().or_else(|| rule.map(|rule| &rule.push))?;
+        let locale = &self.facts.person.locale;
+        let words = Words::of(texts.locale_for(locale));
+        let zone = self.facts.person.zone.tz();
+        let until = || match self.ends.get(clause.when.rule()?)? {
+            End::At(end) => Some(words.moment(end, self.at, zone)),
+            End::Open => None,
+        };
+        let course = self.courses.get(&treatment.id);
+        Some(fill(texts.get(locale), |word| match word {
+            "until" => until(),
+            "session" => course.map(|course| (course.session + 1).to_string()),
+            "of" => course.map(|course| course.of.to_string()),
+            "appointment" => treatment.next_session_at.map(|at| words.moment(at, self.at, zone)),
+            slot => slot_text(self.facts, treatment, slot),
+        }))
+    }
+}
+
+/// The clinic's words for a slot, else the protocol's.
+pub(super) fn slot_text(facts: &Facts, treatment: &TreatmentFacts, slot: &str) -> Option<String> {
+    let own = facts.person.slots.get(slot).cloned();
+    own.or_else(|| {
+        let texts = treatment.protocol.slots.get(slot)?.as_ref()?;
+        Some(texts.get(&facts.person.locale).to_owned())
+    })
+}
+
+/// Puts words in the place of `{word}`; one that nothing fills leaves no trace.
+pub(super) fn fill(text: &str, word: impl Fn(&str) -> Option<String>) -> String {
+    let mut filled = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, from)) = rest.split_once('{') {
+        filled.push_str(before);
+        let Some((name, after)) = from.split_once('}') else {
+            rest = from;
+            continue;
+        };
+        filled.push_str(&word(name).unwrap_or_default());
+        rest = after;
+    }
+    filled.push_str(rest);
+    filled
+}

@@ -1,0 +1,317 @@
+//! From a step of a treatment to a candidate for a reminder, or to the reason why there is none.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::ends::{Ends, concerns, muted};
+use super::quiet::{Place, around, place};
+use super::{
+    CourseState, Facts, Fate, Key, Reason, ReminderState, Shift, ShiftCause, Standing,
+    TreatmentFacts,
+};
+use crate::ids::TreatmentId;
+use crate::protocol::{Condition, Moment, Step};
+
+/// A reminder that was due before quiet hours began may still leave this long after it was due:
+/// the time a busy queue needs. Later than that it is moved like any other.
+const QUIET_GRACE: SignedDuration = SignedDuration::from_mins(5);
+
+/// The minute of the day that a patient's hour of exercise replaces is one hour after the due
+/// moment that protocols write, less the five minutes that keep it off the full hour.
+const BEFORE_EXERCISE: SignedDuration = SignedDuration::from_mins(55);
+
+/// A step that will be said.
+#[derive(Debug, Clone)]
+pub(super) struct Candidate<'f> {
+    pub(super) key: Key,
+    pub(super) treatment: &'f TreatmentFacts,
+    pub(super) step: &'f Step,
+    /// Its place in the protocol.
+    pub(super) order: usize,
+    pub(super) nominal_at: Timestamp,
+    pub(super) due_at: Timestamp,
+    pub(super) use_by: Timestamp,
+    pub(super) shifts: Vec<Shift>,
+    /// The stored reminder that waits in the queue with it: it stays where it is.
+    pub(super) queued: Option<&'f Key>,
+}
+
+impl Candidate<'_> {
+    pub(super) fn shift(&mut self, cause: ShiftCause, to: Timestamp) {
+        if to != self.due_at {
+            self.due_at = to;
+            self.shifts.push(Shift { cause, to });
+        }
+    }
+
+    /// Whether pacing may move it: elapsed steps and what is in the queue stay.
+    pub(super) fn movable(&self) -> bool {
+        self.queued.is_none() && !matches!(self.step.due, Moment::Elapsed(_))
+    }
+}
+
+/// The candidates of all treatments, and the fates of all other steps.
+pub(super) fn candidates<'f>(
+    facts: &'f Facts,
+    courses: &BTreeMap<TreatmentId, CourseState>,
+    now: Timestamp,
+) -> (Vec<Candidate<'f>>, BTreeMap<Key, Fate>) {
+    let view = View { facts, courses, ends: Ends::of(facts), standing: by_member(facts), now };
+    let mut candidates: Vec<Candidate<'f>> = Vec::new();
+    let mut fates = BTreeMap::new();
+    for treatment in &facts.treatments {
+        for (order, step) in treatment.protocol.steps.iter().enumerate() {
+            let key = Key { treatment: treatment.id, step: step.id.clone() };
+            match view.candidate(treatment, step, order, &key, &candidates) {
+                Ok(candidate) => candidates.push(candidate),
+                Err(fate) => {
+                    fates.insert(key, fate);
+                }
+            }
+        }
+    }
+    (candidates, fates)
+}
+
+fn by_member(facts: &Facts) -> BTreeMap<&Key, &Standing> {
+    let mut by_member = BTreeMap::new();
+    let counts = |standing: &&Standing| {
+        !matches!(
+            standing.state,
+            ReminderState::Cancelled | ReminderState::Superseded | ReminderState::Skipped
+        )
+    };
+    for standing in facts.standing.iter().filter(counts) {
+        by_member.extend(standing.members.iter().map(|member| (&member.key, standing)));
+    }
+    by_member
+}
+
+struct View<'f, 'c> {
+    facts: &'f Facts,
+    courses: &'c BTreeMap<TreatmentId, CourseState>,
+    ends: Ends<'f>,
+    standing: BTreeMap<&'f Key, &'f Standing>,
+    now: Timestamp,
+}
+
+impl<'f> View<'f, '_> {
+    fn candidate(
+        &self,
+        treatment: &'f TreatmentFacts,
+        step: &'f Step,
+        order: usize,
+        key: &Key,
+        earlier: &[Candidate],
+    ) -> Result<Candidate<'f>, Fate> {
+        self.wanted(treatment, step, key)?;
+        if self.covered(treatment, step, earlier) {
+            return Err(Fate::Skipped(Reason::Covered));
+        }
+        let late = || self.worthless(key);
+        let (nominal_at, use_by) = self.moments(treatment, step).ok_or_else(late)?;
+        let mut candidate = Candidate {
+            key: key.clone(),
+            treatment,
+            step,
+            order,
+            nominal_at,
+            due_at: nominal_at,
+            use_by,
+            shifts: Vec::new(),
+            queued: None,
+        };
+        self.time(&mut candidate)?;
+        if self.ends.speaks(self.facts, treatment, step, candidate.due_at) {
+            Ok(candidate)
+        } else {
+            Err(Fate::Skipped(Reason::NothingToSay))
+        }
+    }
+
+    /// Whether the step is wanted at all, whatever the hour.
+    fn wanted(&self, treatment: &TreatmentFacts, step: &Step, key: &Key) -> Result<(), Fate> {
+        let state = self.standing.get(key).map(|standing| standing.state);
+        let person = &self.facts.person;
+        let recall = treatment.protocol.is_recall(step);
+        if matches!(
+            state,
+            Some(ReminderState::Sent | ReminderState::Expired | ReminderState::Failed)
+        ) {
+            return Err(Fate::Settled);
+        }
+        if treatment.voided {
+            return Err(Fate::Cancelled(Reason::Voided));
+        }
+        if !person.aftercare || (recall && !person.recall) {
+            return Err(Fate::Skipped(Reason::Consent));
+        }
+        if recall && let Some(course) = self.courses.get(&treatment.id) {
+            if !course.latest {
+                return Err(Fate::Superseded(Reason::NewerSession));
+            }
+            if course.session >= course.of {
+                return Err(Fate::Cancelled(Reason::CourseComplete));
+            }
+        }
+        match (step.condition, treatment.next_session_at) {
+            (Some(Condition::Booked), None) => return Err(Fate::Cancelled(Reason::NotBooked)),
+            (Some(Condition::Unbooked), Some(_)) => return Err(Fate::Cancelled(Reason::Booked)),
+            _ => {}
+        }
+        if state == Some(ReminderState::Claimed) {
+            return Err(Fate::Settled);
+        }
+        let mut clauses =
+            step.clauses.iter().filter(|c| concerns(self.facts, treatment, c)).peekable();
+        if clauses.peek().is_none() {
+            return Err(Fate::Skipped(Reason::NothingToSay));
+        }
+        if clauses.all(|clause| muted(&person.muted, clause)) {
+            return Err(Fate::Skipped(Reason::Muted));
+        }
+        Ok(())
+    }
+
+    /// An evening treatment's first reminder says what a later one of that evening would; but only
+    /// if it was, or will be, sent.
+    fn covered(&self, treatment: &TreatmentFacts, step: &Step, earlier: &[Candidate]) -> bool {
+        let Some(covered) = &step.covered else { return false };
+        let completed = treatment.completed_at.to_zoned(treatment.zone.tz().clone());
+        let said = Key { treatment: treatment.id, step: covered.by.clone() };
+        let sent = self.standing.get(&said).is_some_and(|standing| {
+            matches!(standing.state, ReminderState::Sent | ReminderState::Claimed)
+        });
+        completed.time() > covered.after
+            && (sent || earlier.iter().any(|candidate| candidate.key == said))
+    }
+
+    /// The nominal due moment and the use-by; `None` where the protocol's moments lead nowhere.
+    fn moments(&self, treatment: &TreatmentFacts, step: &Step) -> Option<(Timestamp, Timestamp)> {
+        let anchor = treatment.anchor(&self.facts.person.zone);
+        let due = anchor.resolve(self.preferred(step, step.due), None)?;
+        let ends = || {
+            let rules = step.clauses.iter().filter_map(|clause| clause.when.rule());
+            let concerned = rules
+                .filter_map(|id| treatment.protocol.rule(id))
+                .filter(|rule| treatment.concerns(rule));
+            concerned.filter_map(|rule| anchor.resolve(rule.until?, None)).max()
+        };
+        let use_by = match step.use_by {
+            Some(moment) => anchor.resolve(self.preferred(step, moment), Some(due))?,
+            None => ends()?,
+        };
+        Some((due, use_by))
+    }
+
+    /// The moment, moved by as much as the patient's hour of exercise is from the protocol's.
+    fn preferred(&self, step: &Step, moment: Moment) -> Moment {
+        let (Moment::Wall { at: usual, .. }, Moment::Wall { day, at }) = (step.due, moment) else {
+            return moment;
+        };
+        let Some(hour) = self.facts.person.exercise_hour.filter(|_| step.before_exercise) else {
+            return moment;
+        };
+        let Ok(exercise) = jiff::civil::Time::new(hour, 0, 0, 0) else { return moment };
+        let moved = exercise.duration_since(usual) - BEFORE_EXERCISE;
+        Moment::Wall { day, at: at.saturating_add(moved) }
+    }
+
+    /// What becomes of a step whose use-by is over: one that was planned has expired.
+    fn worthless(&self, key: &Key) -> Fate {
+        match self.standing.get(key) {
+            Some(standing) if standing.reason == Some(Reason::NoDevice) => {
+                Fate::Expired(Reason::NoDevice)
+            }
+            Some(_) => Fate::Expired(Reason::PastUseBy),
+            None => Fate::Skipped(Reason::PastUseBy),
+        }
+    }
+
+    /// Finds the moment at which the step will be said: now if it is overdue, and out of quiet
+    /// hours. What already waits in the queue keeps its moment.
+    fn time(&self, candidate: &mut Candidate<'f>) -> Result<(), Fate> {
+        let (now, use_by) = (self.now, candidate.use_by);
+        if use_by <= now || use_by <= candidate.nominal_at {
+            return Err(self.worthless(&candidate.key));
+        }
+        let queued = self.standing.get(&candidate.key).filter(|standing| self.queued(standing));
+        if let Some(standing) = queued {
+            candidate.due_at = standing.due_at;
+            candidate.queued = Some(&standing.key);
+            candidate.shifts.clone_from(&shifts_of(standing, &candidate.key));
+        } else if candidate.nominal_at < now {
+            candidate.shift(ShiftCause::Late, now);
+        } else {
+            let spread = candidate.nominal_at.checked_add(self.spread(candidate));
+            if let Some(at) = spread.ok().filter(|at| *at < use_by) {
+                candidate.shift(ShiftCause::Spread, at);
+            }
+        }
+        if exempt(candidate) || self.in_grace(candidate) {
+            return Ok(());
+        }
+        let at = candidate.due_at.max(now);
+        match place(self.quiet_hours(candidate.treatment), self.zone(), at, use_by, now) {
+            Place::Stay => Ok(()),
+            Place::Move(to) => {
+                candidate.queued = None;
+                candidate.shift(ShiftCause::QuietHours, to);
+                Ok(())
+            }
+            Place::Drop => Err(Fate::Skipped(Reason::QuietHours)),
+        }
+    }
+
+    /// Due, and waiting for its turn or for the next attempt; not for a device that is there now.
+    fn queued(&self, standing: &Standing) -> bool {
+        standing.state == ReminderState::Planned
+            && standing.due_at <= self.now
+            && !(standing.reason == Some(Reason::NoDevice) && self.facts.reachable)
+    }
+
+    /// In the queue since before quiet hours began, or since they moved it to their very start.
+    fn in_grace(&self, candidate: &Candidate) -> bool {
+        if candidate.queued.is_none() || self.now.duration_since(candidate.due_at) > QUIET_GRACE {
+            return false;
+        }
+        let quiet = self.quiet_hours(candidate.treatment);
+        around(quiet, self.zone(), self.now).is_none_or(|(start, _)| candidate.due_at <= start)
+    }
+
+    fn quiet_hours(&self, treatment: &TreatmentFacts) -> crate::protocol::QuietHours {
+        self.facts.person.quiet_hours.unwrap_or(treatment.protocol.pacing.quiet_hours)
+    }
+
+    fn zone(&self) -> &crate::zone::Zone {
+        &self.facts.person.zone
+    }
+
+    /// A part of the step's spread that is always the same for this patient and step.
+    fn spread(&self, candidate: &Candidate) -> SignedDuration {
+        let seconds = u64::try_from(candidate.step.spread.as_secs()).unwrap_or(0);
+        let Some(patient) = self.facts.person.id.filter(|_| seconds > 0) else {
+            return SignedDuration::ZERO;
+        };
+        let bytes = patient.0.as_bytes().iter().chain(candidate.step.id.as_str().as_bytes());
+        // FNV-1a: stable across releases, which the hashers of the standard library are not.
+        let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        SignedDuration::from_secs(i64::try_from(hash % seconds).unwrap_or(0))
+    }
+}
+
+fn shifts_of(standing: &Standing, key: &Key) -> Vec<Shift> {
+    let member = standing.members.iter().find(|member| &member.key == key);
+    member.map(|member| member.shifts.clone()).unwrap_or_default()
+}
+
+/// The first instructions after a session that was recorded in time are never held back.
+fn exempt(candidate: &Candidate) -> bool {
+    let treatment = candidate.treatment;
+    let first = candidate.order == 0 && matches!(candidate.step.due, Moment::Elapsed(_));
+    let delay = treatment.recorded_at.duration_since(treatment.completed_at);
+    first && delay <= treatment.protocol.pacing.late_after
+}

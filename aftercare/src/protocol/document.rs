@@ -1,0 +1,332 @@
+//! What a protocol says, once it has been checked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use jiff::SignedDuration;
+use jiff::civil::{Date, Time};
+use serde::{Deserialize, Serialize};
+
+use crate::locale::Locale;
+use crate::words::words;
+
+macro_rules! names {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The name as the protocol writes it.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl<T: Into<String>> From<T> for $name {
+            fn from(name: T) -> Self {
+                Self(name.into())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    )+};
+}
+
+names! {
+    /// A rule's id, unique in its protocol. Timelines, preferences and apps keep it: to rename a
+    /// rule is to drop it and add another.
+    RuleId,
+    /// A step's id, unique in its protocol. Reminders are stored under it: to rename a step is to
+    /// cancel its reminders and plan new ones.
+    StepId,
+}
+
+words! {
+    /// A part of the body that was treated.
+    Area {
+        /// The face.
+        Face = "face",
+        /// The neck.
+        Neck = "neck",
+        /// The chest.
+        Chest = "chest",
+        /// The scalp.
+        Scalp = "scalp",
+    }
+
+    /// What a rule asks for.
+    RuleKind {
+        /// Something not to do while the rule holds.
+        Avoid = "avoid",
+        /// Something to do while the rule holds.
+        Do = "do",
+        /// Something that will be felt or seen and is no cause for alarm.
+        Expect = "expect",
+        /// The next session of the course.
+        NextSession = "next-session",
+    }
+
+    /// When a step is planned at all.
+    Condition {
+        /// Only while the next session has a date.
+        Booked = "booked",
+        /// Only while the next session has none.
+        Unbooked = "unbooked",
+    }
+}
+
+/// A text in every locale of its protocol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Texts {
+    pub(super) by_locale: BTreeMap<Locale, String>,
+    pub(super) default: Locale,
+}
+
+impl Texts {
+    /// The locale that serves `wanted` best: itself, else the longest prefix of it that the
+    /// protocol has (BCP 47 look-up), else the protocol's first locale.
+    #[must_use]
+    pub fn locale_for(&self, wanted: &Locale) -> &Locale {
+        wanted
+            .fallbacks()
+            .find_map(|tag| self.by_locale.keys().find(|locale| locale.as_str() == tag))
+            .unwrap_or(&self.default)
+    }
+
+    /// The text for `wanted`, by the same look-up.
+    #[must_use]
+    pub fn get(&self, wanted: &Locale) -> &str {
+        self.by_locale.get(self.locale_for(wanted)).map_or("", String::as_str)
+    }
+}
+
+/// An instant relative to the treatment. `T` is its completion, day 0 the day of `T` in the
+/// treatment's zone. Hours of the day are wall clock in the patient's current zone; the end of a
+/// day is midnight in the treatment's zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// `T` plus an elapsed time: exactly that many hours, whatever the clocks on the wall do.
+    Elapsed(SignedDuration),
+    /// A time of day, `day` days after day 0.
+    Wall {
+        /// Days after day 0.
+        day: i32,
+        /// The hour on the wall.
+        at: Time,
+    },
+    /// Midnight at the end of that day, in the treatment's zone.
+    EndOfDay {
+        /// Days after day 0.
+        day: i32,
+    },
+    /// A time of day, `days` after (before, when negative) the day the next session is due.
+    Interval {
+        /// Days after that day.
+        days: i32,
+        /// The hour on the wall.
+        at: Time,
+    },
+    /// A time of day, `days` after (before, when negative) the day of the booked next session.
+    Booking {
+        /// Days after that day.
+        days: i32,
+        /// The hour on the wall.
+        at: Time,
+    },
+    /// As many days after the step's own due moment, at the same hour on the wall.
+    AfterDue {
+        /// Days after the due day.
+        days: i32,
+    },
+}
+
+/// Something the patient should know, from the treatment until it ends.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// Its name.
+    pub id: RuleId,
+    /// What it asks for.
+    pub kind: RuleKind,
+    /// What not to do; empty but for [`RuleKind::Avoid`].
+    pub activities: Vec<String>,
+    /// Where it applies; a treatment elsewhere is not concerned.
+    pub areas: BTreeSet<Area>,
+    /// When it ends; `None` = open-ended.
+    pub until: Option<Moment>,
+    /// What the clinic's own page says, word for word.
+    pub quote: Option<String>,
+    /// The rule without its hours, for timelines.
+    pub text: Texts,
+    /// The rule with its hours (`{until}`), for notifications.
+    pub push: Texts,
+}
+
+/// One sentence of a step.
+#[derive(Debug, Clone)]
+pub struct Clause {
+    /// When it is said.
+    pub when: When,
+    /// The slot without which it is not said.
+    pub needs: Option<String>,
+    /// Its own words; `None` = the rule's `push` text.
+    pub text: Option<Texts>,
+}
+
+/// When a clause is said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum When {
+    /// While the rule holds.
+    During(RuleId),
+    /// Once the rule, which applied to this treatment, has ended.
+    After(RuleId),
+    /// Always.
+    Always,
+}
+
+impl When {
+    /// The rule it hangs on.
+    #[must_use]
+    pub const fn rule(&self) -> Option<&RuleId> {
+        match self {
+            Self::During(rule) | Self::After(rule) => Some(rule),
+            Self::Always => None,
+        }
+    }
+}
+
+/// A planned moment of a protocol.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// Its name.
+    pub id: StepId,
+    /// When it is due.
+    pub due: Moment,
+    /// From when on it is worthless; `None` = the latest end of its rules.
+    pub use_by: Option<Moment>,
+    /// What it says.
+    pub clauses: Vec<Clause>,
+    /// The heading of its notification.
+    pub title: Texts,
+    /// When it is planned at all; `None` = always.
+    pub condition: Option<Condition>,
+    /// The step that has said it all when the treatment ended late in the day.
+    pub covered: Option<Covered>,
+    /// Follows the patient's hour of exercise.
+    pub before_exercise: bool,
+    /// Due moments are spread over this elapsed time, to spare FCM a peak.
+    pub spread: SignedDuration,
+}
+
+/// A step is left out because another said the same a little earlier.
+#[derive(Debug, Clone)]
+pub struct Covered {
+    /// The step that said it.
+    pub by: StepId,
+    /// Holds when `T`, on the wall of the treatment's zone, is after this hour of day 0.
+    pub after: Time,
+}
+
+/// A series of sessions.
+#[derive(Debug, Clone)]
+pub struct Course {
+    /// How many sessions it has.
+    pub sessions: u32,
+    /// Calendar months from one session to the next.
+    pub interval_months: i32,
+    /// Calendar months without a session after which the next one starts a new course.
+    pub restart_after_months: i32,
+}
+
+/// The hours in which a phone stays silent: `[from, until)` on the wall, over midnight when `from`
+/// is the later one; none when both are equal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QuietHours {
+    /// The first silent minute.
+    pub from: Time,
+    /// The first minute that is not silent.
+    pub until: Time,
+}
+
+/// How few interruptions are wanted.
+#[derive(Debug, Clone)]
+pub struct Pacing {
+    /// Steps due within this elapsed time of the first become one reminder.
+    pub bundle_window: SignedDuration,
+    /// The elapsed time a wall-clock reminder keeps from the one before, where its use-by allows.
+    pub min_gap: SignedDuration,
+    /// Reminders on one local day, where joining them can keep it.
+    pub max_per_day: u32,
+    /// A treatment recorded later than this elapsed time after it ended is late.
+    pub late_after: SignedDuration,
+    /// Quiet hours of a patient who set none.
+    pub quiet_hours: QuietHours,
+}
+
+/// A checked protocol. [`Protocol::parse`] is the only way to get one.
+#[derive(Debug, Clone)]
+pub struct Protocol {
+    /// Its name in URLs and events.
+    pub slug: String,
+    /// Counts up with each published change.
+    pub version: u32,
+    /// Who of the clinic approved the texts; `None` = a draft that nobody reviewed.
+    pub reviewed_by: Option<String>,
+    /// When they did.
+    pub reviewed_at: Option<Date>,
+    /// Its name for people.
+    pub title: Texts,
+    /// The locales its texts are in; the first serves whoever speaks none of them.
+    pub locales: Vec<Locale>,
+    /// Where it can be applied.
+    pub areas: BTreeSet<Area>,
+    /// Where it was applied when the event does not say.
+    pub default_areas: BTreeSet<Area>,
+    /// The series it belongs to.
+    pub course: Option<Course>,
+    /// How few interruptions are wanted.
+    pub pacing: Pacing,
+    /// What each activity is called.
+    pub activities: BTreeMap<String, Texts>,
+    /// Words that a clinic fills in, with what stands there until it does.
+    pub slots: BTreeMap<String, Option<Texts>>,
+    /// The rules, in the order in which they are said.
+    pub rules: Vec<Rule>,
+    /// The steps, in protocol order.
+    pub steps: Vec<Step>,
+}
+
+impl Protocol {
+    /// The rule of that name.
+    #[must_use]
+    pub fn rule(&self, id: &RuleId) -> Option<&Rule> {
+        self.rules.iter().find(|rule| &rule.id == id)
+    }
+
+    /// The step of that name.
+    #[must_use]
+    pub fn step(&self, id: &StepId) -> Option<&Step> {
+        self.steps.iter().find(|step| &step.id == id)
+    }
+
+    /// Whether the step is about the next session, which a patient may decline apart.
+    #[must_use]
+    pub fn is_recall(&self, step: &Step) -> bool {
+        step.clauses
+            .iter()
+            .filter_map(|clause| clause.when.rule())
+            .any(|id| self.rule(id).is_some_and(|rule| rule.kind == RuleKind::NextSession))
+    }
+}
