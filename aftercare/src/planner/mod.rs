@@ -6,6 +6,7 @@
 
 mod bundle;
 mod course;
+mod diff;
 mod ends;
 mod message;
 mod moment;
@@ -22,6 +23,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use course::{CourseState, courses};
+pub use diff::{Change, diff};
 pub use message::{Message, describe, message};
 pub(crate) use moment::Anchor;
 pub use preview::{
@@ -249,27 +251,43 @@ pub enum Fate {
     Superseded(Reason),
 }
 
+/// One step of a treatment, and what becomes of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// What becomes of it.
+    pub fate: Fate,
+    /// When its protocol has it due; `T` where that leads nowhere (no booking to count from).
+    pub nominal_at: Timestamp,
+    /// From when on it is worthless; `T` likewise.
+    pub use_by: Timestamp,
+}
+
 /// The outcome of planning.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
     /// What will be sent, by due moment.
     pub reminders: Vec<Planned>,
     /// What becomes of every step of every treatment.
-    pub fates: BTreeMap<Key, Fate>,
+    pub steps: BTreeMap<Key, Outcome>,
 }
 
 /// Plans everything that is still to come for one patient.
 #[must_use]
 pub fn plan(facts: &Facts, now: Timestamp) -> Plan {
     let courses = courses(&facts.treatments);
-    let (candidates, mut fates) = step::candidates(facts, &courses, now);
+    let (candidates, mut steps) = step::candidates(facts, &courses, now);
     let reminders = bundle::reminders(facts, &courses, candidates);
     for reminder in &reminders {
         for member in &reminder.members {
-            fates.insert(member.key.clone(), Fate::In(reminder.key.clone()));
+            let outcome = Outcome {
+                fate: Fate::In(reminder.key.clone()),
+                nominal_at: member.nominal_at,
+                use_by: member.use_by,
+            };
+            steps.insert(member.key.clone(), outcome);
         }
     }
-    Plan { reminders, fates }
+    Plan { reminders, steps }
 }
 
 impl Facts {

@@ -160,7 +160,7 @@ pub fn preview(trial: Trial) -> Preview {
     let plan = plan(&facts, trial.recorded_at);
     let skip = |step: &crate::protocol::Step| {
         let key = Key { treatment: treatment.id, step: step.id.clone() };
-        match plan.fates.get(&key) {
+        match plan.steps.get(&key).map(|outcome| &outcome.fate) {
             Some(Fate::Skipped(reason)) => Some(PreviewSkip {
                 step: step.id.clone(),
                 rule_ids: rules_of(step),

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::ends::{Ends, concerns, muted};
 use super::quiet::{Place, around, place};
 use super::{
-    CourseState, Facts, Fate, Key, Reason, ReminderState, Shift, ShiftCause, Standing,
+    CourseState, Facts, Fate, Key, Outcome, Reason, ReminderState, Shift, ShiftCause, Standing,
     TreatmentFacts,
 };
 use crate::ids::TreatmentId;
@@ -56,22 +56,25 @@ pub(super) fn candidates<'f>(
     facts: &'f Facts,
     courses: &BTreeMap<TreatmentId, CourseState>,
     now: Timestamp,
-) -> (Vec<Candidate<'f>>, BTreeMap<Key, Fate>) {
+) -> (Vec<Candidate<'f>>, BTreeMap<Key, Outcome>) {
     let view = View { facts, courses, ends: Ends::of(facts), standing: by_member(facts), now };
     let mut candidates: Vec<Candidate<'f>> = Vec::new();
-    let mut fates = BTreeMap::new();
+    let mut steps = BTreeMap::new();
     for treatment in &facts.treatments {
         for (order, step) in treatment.protocol.steps.iter().enumerate() {
             let key = Key { treatment: treatment.id, step: step.id.clone() };
-            match view.candidate(treatment, step, order, &key, &candidates) {
+            let moments = view.moments(treatment, step);
+            match view.candidate((treatment, step, order), &key, moments, &candidates) {
                 Ok(candidate) => candidates.push(candidate),
                 Err(fate) => {
-                    fates.insert(key, fate);
+                    let nowhere = (treatment.completed_at, treatment.completed_at);
+                    let (nominal_at, use_by) = moments.unwrap_or(nowhere);
+                    steps.insert(key, Outcome { fate, nominal_at, use_by });
                 }
             }
         }
     }
-    (candidates, fates)
+    (candidates, steps)
 }
 
 fn by_member(facts: &Facts) -> BTreeMap<&Key, &Standing> {
@@ -88,6 +91,18 @@ fn by_member(facts: &Facts) -> BTreeMap<&Key, &Standing> {
     by_member
 }
 
+/// Whether a claimed reminder may go out as it is: one that speaks for a voided treatment, or
+/// without consent, is taken back and its other steps are planned anew.
+fn may_go_out(facts: &Facts, standing: &Standing) -> bool {
+    standing.members.iter().all(|member| {
+        facts.treatment(member.key.treatment).is_some_and(|treatment| {
+            let step = treatment.protocol.step(&member.key.step);
+            let recall = step.is_some_and(|step| treatment.protocol.is_recall(step));
+            !treatment.voided && facts.person.aftercare && (!recall || facts.person.recall)
+        })
+    })
+}
+
 struct View<'f, 'c> {
     facts: &'f Facts,
     courses: &'c BTreeMap<TreatmentId, CourseState>,
@@ -99,18 +114,16 @@ struct View<'f, 'c> {
 impl<'f> View<'f, '_> {
     fn candidate(
         &self,
-        treatment: &'f TreatmentFacts,
-        step: &'f Step,
-        order: usize,
+        (treatment, step, order): (&'f TreatmentFacts, &'f Step, usize),
         key: &Key,
+        moments: Option<(Timestamp, Timestamp)>,
         earlier: &[Candidate],
     ) -> Result<Candidate<'f>, Fate> {
         self.wanted(treatment, step, key)?;
         if self.covered(treatment, step, earlier) {
             return Err(Fate::Skipped(Reason::Covered));
         }
-        let late = || self.worthless(key);
-        let (nominal_at, use_by) = self.moments(treatment, step).ok_or_else(late)?;
+        let (nominal_at, use_by) = moments.ok_or_else(|| self.worthless(key))?;
         let mut candidate = Candidate {
             key: key.clone(),
             treatment,
@@ -160,7 +173,9 @@ impl<'f> View<'f, '_> {
             (Some(Condition::Unbooked), Some(_)) => return Err(Fate::Cancelled(Reason::Booked)),
             _ => {}
         }
-        if state == Some(ReminderState::Claimed) {
+        let claimed = |standing: &&&Standing| standing.state == ReminderState::Claimed;
+        let claimed = self.standing.get(key).filter(claimed);
+        if claimed.is_some_and(|standing| may_go_out(self.facts, standing)) {
             return Err(Fate::Settled);
         }
         let mut clauses =
@@ -266,7 +281,7 @@ impl<'f> View<'f, '_> {
 
     /// Due, and waiting for its turn or for the next attempt; not for a device that is there now.
     fn queued(&self, standing: &Standing) -> bool {
-        standing.state == ReminderState::Planned
+        matches!(standing.state, ReminderState::Planned | ReminderState::Claimed)
             && standing.due_at <= self.now
             && !(standing.reason == Some(Reason::NoDevice) && self.facts.reachable)
     }
