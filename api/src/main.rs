@@ -1,1 +1,9 @@
-fn main() {}
+//! The one binary: the API, the scheduler, the tools.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

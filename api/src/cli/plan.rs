@@ -1,0 +1,154 @@
+//! `aftercare plan`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::sync::Arc;
+
+use aftercare::locale::Locale;
+use aftercare::planner::{Preview, Trial, preview};
+use aftercare::protocol::{Area, Protocol, shipped};
+use aftercare::zone::Zone;
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+
+use super::{Failure, heading};
+
+/// The years that can be planned: FCM, calendars and time-zone data say nothing of others.
+const YEARS: std::ops::RangeInclusive<i16> = 2000..=2199;
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  aftercare plan --at 2026-11-22T15:40 --zone Europe/Lisbon --lang es"
+)]
+pub(super) struct Args {
+    /// The protocol: the name of a shipped one, or a file
+    #[arg(long, default_value = "microneedling", value_name = "NAME|FILE")]
+    protocol: String,
+    /// When the session ended, on the wall of --zone (2026-11-22T15:40), or with an offset (…Z)
+    #[arg(long, value_name = "TIME")]
+    at: String,
+    /// The IANA time zone of treatment and patient, such as Europe/Lisbon
+    #[arg(long, value_name = "ZONE")]
+    zone: Zone,
+    /// The areas treated, separated by commas [default: the protocol's own]
+    #[arg(long, value_delimiter = ',', value_name = "AREAS")]
+    areas: Vec<Area>,
+    /// The language of the texts, as a BCP 47 tag
+    #[arg(long, default_value = "en", value_name = "TAG")]
+    lang: Locale,
+    /// Print one JSON document instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: Args) -> Result<(), Failure> {
+    let protocol = find(&args.protocol)?;
+    let areas = areas(&protocol, &args.areas)?;
+    let completed_at = instant(&args.at, &args.zone)?;
+    let preview = preview(Trial {
+        protocol: Arc::clone(&protocol),
+        completed_at,
+        recorded_at: completed_at,
+        zone: args.zone,
+        areas,
+        locale: args.lang,
+        slots: BTreeMap::new(),
+    });
+    let mut out = io::stdout().lock();
+    if args.json {
+        serde_json::to_writer_pretty(&mut out, &preview).map_err(io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        write!(out, "{}", table(&protocol, &preview))?;
+    }
+    Ok(())
+}
+
+/// A shipped protocol, or one from a file.
+pub(super) fn find(name: &str) -> Result<Arc<Protocol>, Failure> {
+    if let Some(shipped) = shipped().iter().find(|shipped| shipped.protocol.slug == name) {
+        return Ok(Arc::clone(&shipped.protocol));
+    }
+    if !std::path::Path::new(name).exists() {
+        let known: Vec<_> = shipped().iter().map(|s| s.protocol.slug.as_str()).collect();
+        let known = known.join(", ");
+        let detail = format!("no protocol and no file is called \"{name}\"; shipped are: {known}");
+        return Err(Failure::Usage(detail));
+    }
+    super::protocol::load(name.as_ref()).map(Arc::new)
+}
+
+fn areas(protocol: &Protocol, wanted: &[Area]) -> Result<Option<BTreeSet<Area>>, Failure> {
+    if let Some(area) = wanted.iter().find(|area| !protocol.areas.contains(area)) {
+        let known: Vec<_> = protocol.areas.iter().map(|area| area.as_str()).collect();
+        let known = known.join(", ");
+        let detail = format!("{} is not applied to the {area}; it knows {known}", protocol.slug);
+        return Err(Failure::Usage(detail));
+    }
+    Ok((!wanted.is_empty()).then(|| wanted.iter().copied().collect()))
+}
+
+fn instant(text: &str, zone: &Zone) -> Result<Timestamp, Failure> {
+    let absolute = || text.parse::<Timestamp>().ok();
+    let wall = || {
+        let local: DateTime = text.parse().ok()?;
+        zone.tz().to_ambiguous_timestamp(local).compatible().ok()
+    };
+    let at = absolute().or_else(wall).ok_or_else(|| {
+        Failure::Usage(format!("--at \"{text}\" is no moment; write 2026-11-22T15:40"))
+    })?;
+    let year = at.to_zoned(zone.tz().clone()).year();
+    if YEARS.contains(&year) {
+        Ok(at)
+    } else {
+        let (first, last) = (YEARS.start(), YEARS.end());
+        Err(Failure::Usage(format!("--at {text} is not in the years {first} to {last}")))
+    }
+}
+
+fn table(protocol: &Protocol, preview: &Preview) -> String {
+    let zone = &preview.treatment.time_zone;
+    let wall =
+        |at: Timestamp| at.to_zoned(zone.tz().clone()).strftime("%a %d %b %H:%M").to_string();
+    let areas: Vec<_> = preview.treatment.areas.iter().map(|area| area.as_str()).collect();
+    let mut page = String::new();
+    let draft = if protocol.reviewed_by.is_some() { "" } else { " (draft, not reviewed)" };
+    let completed = preview.treatment.completed_at.to_zoned(zone.tz().clone());
+    let _ = writeln!(page, "{} v{}{draft}: {}", protocol.slug, protocol.version, areas.join(", "));
+    let _ = writeln!(page, "Completed {} in {zone}", completed.strftime("%a %d %b %Y %H:%M"));
+    let _ = writeln!(page, "\n{}", heading("Holds until"));
+    for held in &preview.restrictions {
+        let until = held.until.map_or_else(|| "open-ended".to_owned(), wall);
+        let _ = writeln!(page, "{until:<17} {:<16} {}", held.rule.as_str(), held.text);
+    }
+    let _ = writeln!(page, "\n{}", heading("Sends at"));
+    for reminder in &preview.reminders {
+        let _ = writeln!(page, "{:<17} {}", wall(reminder.due_at), reminder.title);
+        for line in wrapped(&reminder.body, 78) {
+            let _ = writeln!(page, "{:<17} {line}", "");
+        }
+    }
+    if !preview.skipped.is_empty() {
+        let _ = writeln!(page, "\n{}", heading("Leaves out"));
+    }
+    for skipped in &preview.skipped {
+        let _ = writeln!(page, "{:<17} {}", skipped.step.as_str(), skipped.reason);
+    }
+    page
+}
+
+/// The words of a text in lines of at most `width` characters.
+pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
