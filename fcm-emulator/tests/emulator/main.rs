@@ -1,0 +1,5 @@
+//! The emulator over real HTTP.
+
+mod oauth;
+mod send;
+mod support;
