@@ -179,8 +179,8 @@ pub struct Person {
     pub locale: Locale,
     /// Quiet hours of their own; `None` = the protocol's.
     pub quiet_hours: Option<QuietHours>,
-    /// The hour (0–23, wall clock) at which they exercise; `None` = as the protocol has it.
-    pub exercise_hour: Option<i8>,
+    /// When they exercise (wall clock); `None` = as the protocol has it.
+    pub exercise_hour: Option<jiff::civil::Time>,
     /// Rules they do not want to hear of.
     pub muted: BTreeSet<RuleId>,
     /// `false` once consent to reminders was withdrawn.

@@ -225,10 +225,10 @@ impl<'f> View<'f, '_> {
         let (Moment::Wall { at: usual, .. }, Moment::Wall { day, at }) = (step.due, moment) else {
             return moment;
         };
-        let Some(hour) = self.facts.person.exercise_hour.filter(|_| step.before_exercise) else {
+        let Some(exercise) = self.facts.person.exercise_hour.filter(|_| step.before_exercise)
+        else {
             return moment;
         };
-        let Ok(exercise) = jiff::civil::Time::new(hour, 0, 0, 0) else { return moment };
         let moved = exercise.duration_since(usual) - BEFORE_EXERCISE;
         Moment::Wall { day, at: at.saturating_add(moved) }
     }

@@ -252,7 +252,7 @@ pub struct Course {
 
 /// The hours in which a phone stays silent: `[from, until)` on the wall, over midnight when `from`
 /// is the later one; none when both are equal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuietHours {
     /// The first silent minute.
     pub from: Time,
