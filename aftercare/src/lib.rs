@@ -5,5 +5,7 @@ pub mod ids;
 pub mod locale;
 pub mod planner;
 pub mod protocol;
+pub mod seal;
+pub mod store;
 pub mod words;
 pub mod zone;

@@ -1,0 +1,44 @@
+//! The audit trail: who did what to which object, written in the same transaction as the deed.
+//!
+//! Rows hold opaque ids and keyed hashes only. They are chained later, in batches, so that intake
+//! never waits for the chain.
+
+use diesel::prelude::*;
+
+use super::schema::audit;
+use super::sql::At;
+use super::{StoreError, Tx, with_conn};
+use crate::ids::{AuditId, ClinicId};
+
+/// One deed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditEntry<'a> {
+    /// The tenant it happened in; none for the operator's own deeds.
+    pub clinic_id: Option<ClinicId>,
+    /// Who: `clinic:<client id>`, `patient:<patient id>`, `operator`, `system`.
+    pub actor: &'a str,
+    /// What: a stable code such as `treatment.recorded`.
+    pub action: &'a str,
+    /// On what: `<kind>:<id>`, opaque ids only.
+    pub subject: Option<&'a str>,
+}
+
+impl Tx<'_> {
+    /// Writes one deed down, at the instant of this transaction.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn append_audit(&mut self, entry: &AuditEntry<'_>) -> Result<AuditId, StoreError> {
+        let id: AuditId = self.env.id();
+        let row = (
+            audit::id.eq(id),
+            audit::at.eq(At(self.now)),
+            audit::clinic_id.eq(entry.clinic_id),
+            audit::actor.eq(entry.actor),
+            audit::action.eq(entry.action),
+            audit::subject.eq(entry.subject),
+        );
+        with_conn!(self, |c| diesel::insert_into(audit::table).values(row).execute(c))?;
+        Ok(id)
+    }
+}

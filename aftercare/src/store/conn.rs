@@ -1,0 +1,178 @@
+//! One connection of either engine, and the pool that keeps them.
+//!
+//! The pool is ours because a unit of work needs little: at most so many at once, in order of
+//! arrival, a new connection made by whoever needs it (so that a failure comes back at once and
+//! typed, not as a pool's timeout), and no query spent on asking whether an idle connection still
+//! lives: `BEGIN` finds out.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection;
+use diesel::sqlite::SqliteConnection;
+use diesel_async::AsyncPgConnection;
+use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{StoreError, postgres, sqlite};
+
+/// How long a unit of work waits for its turn, elapsed.
+const TURN: Duration = Duration::from_secs(10);
+
+/// PostgreSQL under diesel's synchronous interface.
+pub(super) type PgConnection = AsyncConnectionWrapper<AsyncPgConnection>;
+
+/// One open connection.
+pub(super) enum Conn {
+    Pg(Box<PgConnection>),
+    Sqlite(Box<SqliteConnection>),
+}
+
+/// Runs one query body on whichever engine a [`Tx`](super::Tx) has: it is written once and compiled
+/// for each, with that engine's full dialect. The body is an expression of type
+/// `QueryResult<T>` in which `?` may be used; the whole is a `Result<T, StoreError>`. With
+/// `|c: Db|`, `Db` names the engine's diesel backend.
+macro_rules! with_conn {
+    ($tx:expr, |$c:ident| $body:expr) => {
+        with_conn!($tx, |$c: Engine| $body)
+    };
+    ($tx:expr, |$c:ident: $db:ident| $body:expr) => {{
+        let result: Result<_, diesel::result::Error> = match &mut *$tx.conn {
+            $crate::store::conn::Conn::Pg(connection) => {
+                #[allow(dead_code, reason = "only some bodies name the backend")]
+                type $db = diesel::pg::Pg;
+                let $c = &mut **connection;
+                (|| $body)()
+            }
+            $crate::store::conn::Conn::Sqlite(connection) => {
+                #[allow(dead_code, reason = "only some bodies name the backend")]
+                type $db = diesel::sqlite::Sqlite;
+                let $c = &mut **connection;
+                (|| $body)()
+            }
+        };
+        result.map_err(|error| $tx.refused(error))
+    }};
+}
+
+pub(super) use with_conn;
+
+/// What a transaction is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// One consistent snapshot, no writes.
+    Read,
+    /// Reads and writes.
+    Write,
+}
+
+impl Conn {
+    /// SQLite takes the write lock at once, because a read that turns into a write fails with
+    /// "database is locked" however long it would wait.
+    pub(super) fn begin(&mut self, access: Access) -> Result<(), StoreError> {
+        self.execute(match (&self, access) {
+            (Self::Pg(_), Access::Read) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+            (Self::Pg(_), Access::Write) => "BEGIN ISOLATION LEVEL READ COMMITTED",
+            (Self::Sqlite(_), Access::Read) => "BEGIN DEFERRED",
+            (Self::Sqlite(_), Access::Write) => "BEGIN IMMEDIATE",
+        })
+    }
+
+    pub(super) fn commit(&mut self) -> Result<(), StoreError> {
+        self.execute("COMMIT")
+    }
+
+    pub(super) fn rollback(&mut self) -> Result<(), StoreError> {
+        self.execute("ROLLBACK")
+    }
+
+    fn execute(&mut self, sql: &str) -> Result<(), StoreError> {
+        match self {
+            Self::Pg(conn) => conn.batch_execute(sql),
+            Self::Sqlite(conn) => conn.batch_execute(sql),
+        }
+        .map_err(StoreError::from)
+    }
+}
+
+/// Where connections come from.
+#[derive(Clone)]
+pub(super) enum Source {
+    Pg(Arc<postgres::Server>),
+    Sqlite(Arc<sqlite::File>, Access),
+}
+
+impl Source {
+    /// A new connection; blocks, and must not be called from an async task.
+    pub(super) fn connect(&self) -> Result<Conn, StoreError> {
+        match self {
+            Self::Pg(server) => server.connect().map(|conn| Conn::Pg(Box::new(conn))),
+            Self::Sqlite(file, access) => {
+                file.connect(*access).map(|conn| Conn::Sqlite(Box::new(conn)))
+            }
+        }
+    }
+}
+
+/// Idle connections, and the right to use so many at once.
+pub(super) struct Pool {
+    source: Source,
+    idle: Mutex<Vec<Conn>>,
+    turns: Arc<Semaphore>,
+}
+
+impl Pool {
+    pub(super) fn new(source: Source, size: usize) -> Self {
+        let turns = Arc::new(Semaphore::new(size.max(1)));
+        Self { source, idle: Mutex::new(Vec::new()), turns }
+    }
+
+    pub(super) fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Waits for a turn, first come first served.
+    pub(super) async fn turn(&self) -> Result<OwnedSemaphorePermit, StoreError> {
+        match tokio::time::timeout(TURN, Arc::clone(&self.turns).acquire_owned()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            _ => Err(StoreError::Busy("no connection was free in time".to_owned())),
+        }
+    }
+
+    /// A connection with an open transaction. Idle connections that died meanwhile are dropped.
+    pub(super) fn begin(&self, access: Access) -> Result<Conn, StoreError> {
+        while let Some(mut conn) = self.take() {
+            match conn.begin(access) {
+                Ok(()) => return Ok(conn),
+                Err(StoreError::Unavailable(_)) => {}
+                Err(refused) => return Err(refused),
+            }
+        }
+        let mut conn = self.source.connect()?;
+        conn.begin(access)?;
+        Ok(conn)
+    }
+
+    /// Takes back a connection whose transaction is over.
+    pub(super) fn put(&self, conn: Conn) {
+        self.lock().push(conn);
+    }
+
+    fn take(&self) -> Option<Conn> {
+        self.lock().pop()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Conn>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("idle", &self.lock().len())
+            .field("free", &self.turns.available_permits())
+            .finish_non_exhaustive()
+    }
+}

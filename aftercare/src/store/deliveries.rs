@@ -1,0 +1,160 @@
+//! Deliveries: one row for each attempt to push one reminder to one device.
+
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::BigInt;
+use jiff::Timestamp;
+
+use super::schema::deliveries;
+use super::sql::{At, Id, Instant, MaybeAt, codes};
+use super::{BATCH, StoreError, Tx, with_conn};
+use crate::ids::{DeliveryId, DeviceId, LeaseId, PatientId, ReminderId};
+
+codes! {
+    /// How an attempt ended.
+    DeliveryState {
+        /// FCM accepted it.
+        Sent = "sent",
+        /// Another attempt follows, or followed.
+        Retry = "retry",
+        /// It failed for good.
+        Failed = "failed",
+        /// The address is gone.
+        Gone = "gone",
+    }
+}
+
+/// One attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable, Insertable, QueryableByName)]
+#[diesel(table_name = deliveries, treat_none_as_default_value = false)]
+pub struct Delivery {
+    /// Its id.
+    pub id: DeliveryId,
+    /// The reminder that was pushed.
+    pub reminder_id: ReminderId,
+    /// Whose it is.
+    pub patient_id: PatientId,
+    /// The device it was pushed to; it may be gone since.
+    pub device_id: DeviceId,
+    /// Which attempt at this device it was, from 1.
+    pub attempt: i32,
+    /// How it ended.
+    pub state: DeliveryState,
+    /// FCM's HTTP status.
+    pub status: Option<i32>,
+    /// FCM's error code, or ours.
+    pub code: Option<String>,
+    /// More words from FCM; never an address.
+    pub detail: Option<String>,
+    /// When it was.
+    #[diesel(serialize_as = At, deserialize_as = At)]
+    pub at: Timestamp,
+    /// When the next attempt is due; none once that one has been made or dropped.
+    #[diesel(serialize_as = MaybeAt, deserialize_as = MaybeAt)]
+    pub retry_at: Option<Timestamp>,
+    /// Whose claim the retry is under.
+    pub lease_id: Option<LeaseId>,
+    /// Until when that claim holds.
+    #[diesel(serialize_as = MaybeAt, deserialize_as = MaybeAt)]
+    pub leased_until: Option<Timestamp>,
+}
+
+impl Tx<'_> {
+    /// Writes attempts down.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn insert_deliveries(&mut self, rows: &[Delivery]) -> Result<(), StoreError> {
+        for rows in rows.chunks(BATCH) {
+            with_conn!(self, |c| diesel::insert_into(deliveries::table)
+                .values(rows.to_vec())
+                .execute(c))?;
+        }
+        Ok(())
+    }
+
+    /// Every attempt at a reminder, the oldest first.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn deliveries(&mut self, reminder: ReminderId) -> Result<Vec<Delivery>, StoreError> {
+        self.deliveries_of(&[reminder])
+    }
+
+    /// Every attempt at many reminders, ordered by reminder and time.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn deliveries_of(&mut self, of: &[ReminderId]) -> Result<Vec<Delivery>, StoreError> {
+        let mut found = Vec::new();
+        for of in of.chunks(BATCH) {
+            found.append(&mut with_conn!(self, |c| deliveries::table
+                .filter(deliveries::reminder_id.eq_any(of))
+                .order((deliveries::reminder_id, deliveries::at, deliveries::id))
+                .select(Delivery::as_select())
+                .load(c))?);
+        }
+        Ok(found)
+    }
+
+    /// Claims up to `limit` attempts whose retry is due, the most overdue first, until `lease_until`. Those
+    /// of paused clinics wait; those under a claim that still holds are another's.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn claim_retries(
+        &mut self,
+        limit: i64,
+        lease: LeaseId,
+        lease_until: Timestamp,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        let now = At(self.now);
+        let sql = format!(
+            "WITH due AS MATERIALIZED (
+                SELECT d.id FROM deliveries d
+                JOIN reminders r ON r.id = d.reminder_id
+                JOIN clinics c ON c.id = r.clinic_id
+                WHERE d.state = 'retry' AND d.retry_at <= $1
+                  AND (d.lease_id IS NULL OR d.leased_until <= $1) AND NOT c.paused
+                ORDER BY d.retry_at, d.id LIMIT $2 {lock})
+             UPDATE deliveries SET lease_id = $3, leased_until = $4
+             WHERE id IN (SELECT id FROM due)
+             RETURNING *",
+            lock = self.lock_clause("FOR UPDATE OF d SKIP LOCKED"),
+        );
+        let mut claimed: Vec<Delivery> = with_conn!(self, |c| sql_query(&sql)
+            .bind::<Instant, _>(now)
+            .bind::<BigInt, _>(limit)
+            .bind::<Id, _>(lease)
+            .bind::<Instant, _>(At(lease_until))
+            .load(c))?;
+        claimed.sort_by_key(|delivery| (delivery.retry_at, delivery.id));
+        Ok(claimed)
+    }
+
+    /// Ends retries that this lease claimed: the next attempt was made, or will never be. Gives the
+    /// ids of those that were still this lease's; what became of the others is another's to say.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn finish_retries(
+        &mut self,
+        lease: LeaseId,
+        ids: &[DeliveryId],
+    ) -> Result<Vec<DeliveryId>, StoreError> {
+        let mut finished = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(BATCH) {
+            finished.append(&mut with_conn!(self, |c| diesel::update(deliveries::table)
+                .filter(deliveries::id.eq_any(ids))
+                .filter(deliveries::lease_id.eq(Some(lease)))
+                .set((
+                    deliveries::retry_at.eq(None::<At>),
+                    deliveries::lease_id.eq(None::<LeaseId>),
+                    deliveries::leased_until.eq(None::<At>),
+                ))
+                .returning(deliveries::id)
+                .get_results(c))?);
+        }
+        Ok(finished)
+    }
+}

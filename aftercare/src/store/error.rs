@@ -1,0 +1,153 @@
+//! What can go wrong in the store, sorted by what the caller can do about it.
+
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+
+use crate::seal::SealError;
+
+/// A failure of the store. Messages are for operators: they name tables, columns and constraints,
+/// never a value from a row, and never the database's password.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database cannot be reached; try again later.
+    #[error("the database cannot be reached: {0}")]
+    Unavailable(String),
+    /// Others were in the way (a lock, a deadlock, a full pool); try again at once.
+    #[error("the database is busy: {0}")]
+    Busy(String),
+    /// The database takes no writes: a read-only file or folder, or a standby server.
+    #[error("the database is read-only: {0}")]
+    ReadOnly(String),
+    /// The disk under the database is full.
+    #[error("the database's disk is full: {0}")]
+    Full(String),
+    /// The master key is not the one this database was made with.
+    #[error(
+        "the master key does not belong to this database; point AFTERCARE_KEY_FILE at the key file it \
+         was created with"
+    )]
+    WrongKey,
+    /// What is stored cannot be understood: a damaged file, an altered row, or an unknown code.
+    #[error("the database holds something it should not: {0}")]
+    Corrupt(String),
+    /// A unique key is taken. PostgreSQL names the constraint, SQLite the columns.
+    #[error("a unique key is taken: {on}")]
+    Conflict {
+        /// The constraint or the columns.
+        on: String,
+    },
+    /// A newer release of Aftercare has migrated this database.
+    #[error(
+        "the database was migrated by a newer release (it has migration {newest}, this binary knows none \
+         after {known}); start that release, or restore a backup"
+    )]
+    SchemaTooNew {
+        /// The newest migration in the database.
+        newest: String,
+        /// The newest migration in this binary.
+        known: String,
+    },
+    /// The database is not at this release's schema yet.
+    #[error("the database has {pending} migrations to run; run: aftercare migrate")]
+    NotMigrated {
+        /// How many there are.
+        pending: usize,
+    },
+    /// The database URL or a setting in it cannot be used.
+    #[error("DATABASE_URL: {0}")]
+    Settings(String),
+    /// A mistake of ours: a query the database refuses.
+    #[error("the store failed: {0}")]
+    Internal(String),
+}
+
+impl StoreError {
+    /// Whether the same work may succeed later without anybody changing anything.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Busy(_))
+    }
+}
+
+/// A code that this release does not know, in a column that holds codes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown {0}")]
+pub struct UnknownCode(pub(crate) &'static str);
+
+impl From<SealError> for StoreError {
+    fn from(error: SealError) -> Self {
+        match error {
+            SealError::OtherKey { .. } => Self::WrongKey,
+            SealError::Damaged { .. } => Self::Corrupt(error.to_string()),
+        }
+    }
+}
+
+impl From<diesel::ConnectionError> for StoreError {
+    fn from(error: diesel::ConnectionError) -> Self {
+        match error {
+            diesel::ConnectionError::CouldntSetupConfiguration(error) => error.into(),
+            other => Self::Unavailable(other.to_string()),
+        }
+    }
+}
+
+impl From<DieselError> for StoreError {
+    fn from(error: DieselError) -> Self {
+        match error {
+            DieselError::DatabaseError(kind, info) => database(&kind, info.as_ref()),
+            DieselError::BrokenTransactionManager => {
+                Self::Unavailable("the connection broke inside a transaction".to_owned())
+            }
+            DieselError::DeserializationError(cause) => Self::Corrupt(cause.to_string()),
+            DieselError::RollbackErrorOnCommit { commit_error, .. } => (*commit_error).into(),
+            other => Self::Internal(other.to_string()),
+        }
+    }
+}
+
+fn database(
+    kind: &DatabaseErrorKind,
+    info: &(dyn diesel::result::DatabaseErrorInformation + Send + Sync),
+) -> StoreError {
+    let message = info.message().to_owned();
+    match kind {
+        DatabaseErrorKind::UniqueViolation => {
+            StoreError::Conflict { on: info.constraint_name().map_or(message, str::to_owned) }
+        }
+        DatabaseErrorKind::SerializationFailure => StoreError::Busy(message),
+        DatabaseErrorKind::ReadOnlyTransaction => StoreError::ReadOnly(message),
+        DatabaseErrorKind::UnableToSendCommand | DatabaseErrorKind::ClosedConnection => {
+            StoreError::Unavailable(message)
+        }
+        _ => StoreError::by_message(message),
+    }
+}
+
+impl StoreError {
+    /// Neither driver passes its error code on, so these are told apart by the engines' own words.
+    pub(super) fn by_message(message: String) -> Self {
+        type Make = fn(String) -> StoreError;
+        const KNOWN: [(&str, Make); 16] = [
+            ("database is locked", StoreError::Busy),
+            ("table is locked", StoreError::Busy),
+            ("deadlock detected", StoreError::Busy),
+            ("lock timeout", StoreError::Busy),
+            ("statement timeout", StoreError::Busy),
+            ("readonly database", StoreError::ReadOnly),
+            ("disk is full", StoreError::Full),
+            ("No space left on device", StoreError::Full),
+            ("disk quota exceeded", StoreError::Full),
+            ("unable to open database file", StoreError::Unavailable),
+            ("terminating connection", StoreError::Unavailable),
+            ("the database system is", StoreError::Unavailable),
+            ("disk I/O error", StoreError::Unavailable),
+            ("too many clients", StoreError::Unavailable),
+            ("file is not a database", StoreError::Corrupt),
+            ("disk image is malformed", StoreError::Corrupt),
+        ];
+        KNOWN
+            .iter()
+            .find(|(words, _)| message.contains(words))
+            .map_or(StoreError::Internal as Make, |(_, make)| *make)(message)
+    }
+}

@@ -1,0 +1,363 @@
+//! Everything durable: one [`Store`] over SQLite or PostgreSQL.
+//!
+//! A unit of work is a closure over one open transaction ([`Tx`]): [`Store::write`] commits it when
+//! the closure returns `Ok` and rolls it back otherwise, [`Store::read`] gives it one consistent
+//! snapshot. The queries are methods of [`Tx`], one file for each aggregate. No network call and no
+//! `await` happens inside a transaction.
+//!
+//! Personal text leaves this module opened and enters it plain; the tables hold it sealed
+//! ([`crate::seal`]). Times are the ones of [`Tx::now`], fixed when the transaction began, so that
+//! all rows of one unit of work agree.
+//!
+//! # Waiting for each other
+//! Whoever changes a patient's plan locks the patient first ([`Tx::lock_patient`]), then the
+//! patient's reminders, in the order of their ids. Claims skip what is locked and never wait.
+
+mod audit;
+mod clinics;
+mod conn;
+mod consents;
+mod deliveries;
+mod devices;
+mod enrolments;
+mod error;
+mod migrate;
+mod patients;
+mod postgres;
+mod protocols;
+mod queue;
+mod reminders;
+mod schema;
+mod server;
+mod sessions;
+mod signing_keys;
+mod sql;
+mod sqlite;
+mod treatments;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::clock::Env;
+use crate::seal::MasterKey;
+use conn::{Access, Conn, Pool, Source, with_conn};
+
+pub use audit::AuditEntry;
+pub use clinics::{ClientSecret, Clinic, PushContent};
+pub use consents::{Consent, ConsentKind};
+pub use deliveries::{Delivery, DeliveryState};
+pub use devices::{AddressKind, DeliveryMode, Device, DeviceRegistration, DeviceState, Platform};
+pub use enrolments::Enrolment;
+pub use error::{StoreError, UnknownCode};
+pub use patients::{Patient, Preferences, QuietHours};
+pub use protocols::ProtocolRecord;
+pub use queue::{Completion, Outcome, QueueDepth};
+pub use reminders::Reminder;
+pub use sessions::{RefreshToken, Session};
+pub use signing_keys::SigningKey;
+pub use treatments::{NewTreatment, Treatment, TreatmentFilter, TreatmentState};
+
+/// The most rows that one statement writes: within SQLite's 32,766 and PostgreSQL's 65,535 bound
+/// values for the widest table.
+const BATCH: usize = 1000;
+
+/// How units of work run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// On tokio's threads for blocking work: for servers.
+    #[default]
+    Blocking,
+    /// On the caller's thread, before the first `await` returns: for deterministic tests. SQLite only.
+    Inline,
+}
+
+/// How a store is opened.
+#[derive(Debug, Clone, Copy)]
+pub struct StoreOptions {
+    /// How many connections at most. SQLite has one more, for its one writer.
+    pub connections: usize,
+    /// How units of work run.
+    pub mode: Mode,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self { connections: 8, mode: Mode::Blocking }
+    }
+}
+
+/// The database, with the keys to what is sealed in it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    readers: Arc<Pool>,
+    /// PostgreSQL's readers; SQLite's one writer.
+    writers: Arc<Pool>,
+    master: MasterKey,
+    env: Env,
+    mode: Mode,
+}
+
+impl Store {
+    /// Opens the database at `url`: `sqlite:FILE` (made when absent) or
+    /// `postgres://USER@HOST/DATABASE`, there with `sslmode` and `sslrootcert` as libpq has them.
+    ///
+    /// The schema may be empty or old: see [`Store::migrate`].
+    ///
+    /// # Errors
+    /// [`StoreError::Settings`] for a URL that cannot work, [`StoreError::Unavailable`] when the database
+    /// cannot be reached, [`StoreError::SchemaTooNew`] and [`StoreError::WrongKey`] when it is not
+    /// this binary's or not this key's.
+    pub async fn open(
+        url: &str,
+        master: MasterKey,
+        env: Env,
+        options: StoreOptions,
+    ) -> Result<Self, StoreError> {
+        let (readers, writers) = pools(url, options)?;
+        let store = Self(Arc::new(Inner { readers, writers, master, env, mode: options.mode }));
+        store.pending().await?;
+        Ok(store)
+    }
+
+    /// The clock and the random numbers this store was opened with.
+    #[must_use]
+    pub fn env(&self) -> &Env {
+        &self.0.env
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] or [`StoreError::Busy`] when it does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.read(|_| Ok::<_, StoreError>(())).await
+    }
+
+    /// Runs the migrations that this database lacks, all or nothing, and gives their versions. Servers
+    /// that do it at once wait for each other.
+    ///
+    /// # Errors
+    /// As [`Store::open`], and when a migration fails.
+    pub async fn migrate(&self) -> Result<Vec<String>, StoreError> {
+        let ran = self.on_connection(migrate::run).await?;
+        self.write(|tx| tx.remember_master_key()).await?;
+        Ok(ran)
+    }
+
+    /// The versions of the migrations that this database lacks, oldest first.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn pending(&self) -> Result<Vec<String>, StoreError> {
+        let pending = self.on_connection(migrate::pending).await?;
+        if pending.is_empty() {
+            self.read(|tx| tx.check_master_key()).await?;
+        }
+        Ok(pending)
+    }
+
+    /// Runs every migration backwards, which **deletes everything**, and gives their versions.
+    ///
+    /// # Errors
+    /// When a migration fails.
+    pub async fn revert_all(&self) -> Result<Vec<String>, StoreError> {
+        self.on_connection(migrate::revert_all).await
+    }
+
+    /// Runs `work` over one consistent snapshot.
+    ///
+    /// # Errors
+    /// Those of `work`, and those of the store.
+    pub async fn read<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+    {
+        self.run(Access::Read, |inner| inner.unit(Access::Read, false, work)).await
+    }
+
+    /// Runs `work` in one transaction, committed when it returns `Ok`. The work may have been done
+    /// even when the caller stops waiting for it.
+    ///
+    /// # Errors
+    /// Those of `work`, and those of the store. After an error nothing is written.
+    pub async fn write<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+    {
+        self.run(Access::Write, |inner| inner.unit(Access::Write, true, work)).await
+    }
+
+    /// Runs `work` as [`Store::write`] does and then takes everything back.
+    ///
+    /// # Errors
+    /// Those of `work`, and those of the store.
+    pub async fn dry_run<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+    {
+        self.run(Access::Write, |inner| inner.unit(Access::Write, false, work)).await
+    }
+
+    /// Runs `work` on a connection of its own, outside any transaction.
+    async fn on_connection<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Conn) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.run(Access::Write, |inner| work(&mut inner.writers.source().connect()?)).await
+    }
+
+    async fn run<T, E, F>(&self, access: Access, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: FnOnce(&Inner) -> Result<T, E> + Send + 'static,
+    {
+        let inner = Arc::clone(&self.0);
+        if inner.mode == Mode::Inline {
+            return work(&inner);
+        }
+        let turn = inner.pool(access).turn().await?;
+        let done = tokio::task::spawn_blocking(move || {
+            let result = work(&inner);
+            drop(turn);
+            result
+        });
+        match done.await {
+            Ok(result) => result,
+            Err(stopped) if stopped.is_panic() => std::panic::resume_unwind(stopped.into_panic()),
+            Err(_) => Err(StoreError::Unavailable("the server is shutting down".into()).into()),
+        }
+    }
+}
+
+fn pools(url: &str, options: StoreOptions) -> Result<(Arc<Pool>, Arc<Pool>), StoreError> {
+    match url.split_once(':') {
+        Some(("sqlite", rest)) => {
+            let file = Arc::new(sqlite::File::parse(rest)?);
+            let pool = |access, size| {
+                Arc::new(Pool::new(Source::Sqlite(Arc::clone(&file), access), size))
+            };
+            Ok((pool(Access::Read, options.connections), pool(Access::Write, 1)))
+        }
+        Some(("postgres" | "postgresql", _)) if options.mode == Mode::Inline => Err(
+            StoreError::Settings("PostgreSQL needs threads; only SQLite works without".to_owned()),
+        ),
+        Some(("postgres" | "postgresql", _)) => {
+            let server = Arc::new(postgres::Server::parse(url)?);
+            let pool = Arc::new(Pool::new(Source::Pg(server), options.connections));
+            Ok((Arc::clone(&pool), pool))
+        }
+        _ => Err(StoreError::Settings(
+            "unknown kind of database; it must start with sqlite: (a file, as in sqlite:aftercare.db) or \
+             postgres:// (a server, as in postgres://user@host/aftercare)"
+                .to_owned(),
+        )),
+    }
+}
+
+impl Inner {
+    fn pool(&self, access: Access) -> &Arc<Pool> {
+        match access {
+            Access::Read => &self.readers,
+            Access::Write => &self.writers,
+        }
+    }
+
+    /// One transaction around `work`.
+    fn unit<T, E, F>(&self, access: Access, keep: bool, work: F) -> Result<T, E>
+    where
+        E: From<StoreError>,
+        F: FnOnce(&mut Tx<'_>) -> Result<T, E>,
+    {
+        let pool = self.pool(access);
+        let mut conn = pool.begin(access)?;
+        let mut tx = Tx {
+            conn: &mut conn,
+            env: &self.env,
+            master: &self.master,
+            now: self.env.now(),
+            failure: None,
+        };
+        let result = work(&mut tx);
+        let failure = tx.failure;
+        match (result, failure) {
+            // PostgreSQL would answer COMMIT with a silent rollback.
+            (Ok(_), Some(failure)) => {
+                if conn.rollback().is_ok() {
+                    pool.put(conn);
+                }
+                Err(StoreError::Internal(format!("went on after a failed query: {failure}")).into())
+            }
+            (Ok(value), None) if keep => {
+                conn.commit()?;
+                pool.put(conn);
+                Ok(value)
+            }
+            (result, _) => {
+                // A connection that cannot roll back is not used again.
+                if conn.rollback().is_ok() {
+                    pool.put(conn);
+                }
+                result
+            }
+        }
+    }
+}
+
+/// One open transaction. Its methods are the queries, one file for each aggregate.
+///
+/// After a method returned an error, the unit of work must return one too: the transaction is
+/// lost, and the store refuses to commit it.
+pub struct Tx<'a> {
+    conn: &'a mut Conn,
+    env: &'a Env,
+    master: &'a MasterKey,
+    now: Timestamp,
+    failure: Option<String>,
+}
+
+impl Tx<'_> {
+    /// The instant of this unit of work: the clock's when the transaction began.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// The clock and the random numbers.
+    #[must_use]
+    pub fn env(&self) -> &Env {
+        self.env
+    }
+
+    /// Notes that a query failed, so that the transaction is not committed.
+    fn refused(&mut self, error: diesel::result::Error) -> StoreError {
+        let error = StoreError::from(error);
+        self.failure = Some(error.to_string());
+        error
+    }
+
+    /// What follows a `SELECT` that claims rows: SQLite has one writer and needs nothing.
+    fn lock_clause(&self, postgres: &'static str) -> &'static str {
+        match self.conn {
+            Conn::Pg(_) => postgres,
+            Conn::Sqlite(_) => "",
+        }
+    }
+}
+
+impl std::fmt::Debug for Tx<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tx").field("now", &self.now).finish_non_exhaustive()
+    }
+}

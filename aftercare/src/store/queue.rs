@@ -1,0 +1,270 @@
+//! Reminders as work: claimed under a lease, completed only by whoever holds it.
+//!
+//! A claim moves `planned` reminders to `claimed` in one statement and commits; sending happens
+//! outside any transaction; [`Tx::complete`] then writes the outcomes of those that are still
+//! claimed under the same lease. A worker that was presumed dead and comes back finds its lease
+//! gone and changes nothing.
+
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{BigInt, Nullable, Text};
+use jiff::Timestamp;
+
+use super::reminders::Reminder;
+use super::schema::{clinics, deliveries, reminders};
+use super::sql::{At, Id, Instant};
+use super::{StoreError, Tx, with_conn};
+use crate::ids::{LeaseId, ReminderId};
+
+/// How many completions one statement writes, with five bound values for each.
+const BATCH: usize = 500;
+
+/// What became of a claimed reminder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Completion {
+    /// Which one.
+    pub id: ReminderId,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// The ways a claim ends. Reasons are stable codes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// A device accepted it.
+    Sent {
+        /// When.
+        at: Timestamp,
+    },
+    /// It did not go out now; the queue looks at it again.
+    Retry {
+        /// When.
+        attempt_at: Timestamp,
+    },
+    /// There was nobody to reach; the queue looks at it again.
+    NoDevice {
+        /// When: its use-by, unless a device registers before.
+        attempt_at: Timestamp,
+    },
+    /// It ended past its use-by.
+    Expired {
+        /// Why.
+        reason: String,
+    },
+    /// It was refused for good.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+    /// It is not to be sent after all.
+    Skipped {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A completion's columns: state, reason, `attempt_at`, `sent_at`.
+type Columns<'a> = (&'static str, Option<&'a str>, Option<Timestamp>, Option<Timestamp>);
+
+impl Outcome {
+    fn columns(&self) -> Columns<'_> {
+        match self {
+            Self::Sent { at } => ("sent", None, None, Some(*at)),
+            Self::Retry { attempt_at } => ("planned", None, Some(*attempt_at), None),
+            Self::NoDevice { attempt_at } => {
+                ("planned", Some("no-device"), Some(*attempt_at), None)
+            }
+            Self::Expired { reason } => ("expired", Some(reason), None, None),
+            Self::Failed { reason } => ("failed", Some(reason), None, None),
+            Self::Skipped { reason } => ("skipped", Some(reason), None, None),
+        }
+    }
+}
+
+/// How many reminders stand where.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+pub struct QueueDepth {
+    /// The state.
+    pub state: String,
+    /// How many reminders are in it.
+    pub count: i64,
+}
+
+#[derive(QueryableByName)]
+struct Changed {
+    #[diesel(sql_type = Id)]
+    id: ReminderId,
+}
+
+impl Tx<'_> {
+    /// Claims up to `limit` planned reminders that the queue should look at by now, the most overdue
+    /// first, until `lease_until`. Paused clinics' wait. On PostgreSQL, claimers pass by what others are
+    /// claiming or re-planning at the moment.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn claim_due(
+        &mut self,
+        limit: i64,
+        lease: LeaseId,
+        lease_until: Timestamp,
+    ) -> Result<Vec<Reminder>, StoreError> {
+        let now = At(self.now);
+        // Materialised, so that the rows are locked once and no more of them than the limit.
+        let sql = format!(
+            "WITH due AS MATERIALIZED (
+                SELECT r.id FROM reminders r JOIN clinics c ON c.id = r.clinic_id
+                WHERE r.state = 'planned' AND r.attempt_at <= $1 AND NOT c.paused
+                ORDER BY r.attempt_at, r.id LIMIT $2 {lock})
+             UPDATE reminders SET state = 'claimed', lease_id = $3, leased_until = $4,
+                attempts = attempts + 1, updated_at = $1
+             WHERE id IN (SELECT id FROM due)
+             RETURNING *",
+            lock = self.lock_clause("FOR UPDATE OF r SKIP LOCKED"),
+        );
+        let mut claimed: Vec<Reminder> = with_conn!(self, |c| sql_query(&sql)
+            .bind::<Instant, _>(now)
+            .bind::<BigInt, _>(limit)
+            .bind::<Id, _>(lease)
+            .bind::<Instant, _>(At(lease_until))
+            .load(c))?;
+        claimed.sort_by_key(|reminder| (reminder.attempt_at, reminder.id));
+        Ok(claimed)
+    }
+
+    /// Puts reminders whose lease has run out back into the queue; gives how many.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn release_expired_leases(&mut self) -> Result<usize, StoreError> {
+        let now = At(self.now);
+        let sql = format!(
+            "WITH lost AS MATERIALIZED (
+                SELECT id FROM reminders WHERE state = 'claimed' AND leased_until <= $1
+                ORDER BY id {lock})
+             UPDATE reminders SET state = 'planned', attempt_at = coalesce(attempt_at, $1),
+                lease_id = NULL, leased_until = NULL, updated_at = $1
+             WHERE id IN (SELECT id FROM lost)",
+            lock = self.lock_clause("FOR UPDATE SKIP LOCKED"),
+        );
+        with_conn!(self, |c| sql_query(&sql).bind::<Instant, _>(now).execute(c))
+    }
+
+    /// Writes what became of claimed reminders, and gives the ids of those that were still claimed
+    /// under this lease; the others are left as they are.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn complete(
+        &mut self,
+        lease: LeaseId,
+        completions: &[Completion],
+    ) -> Result<Vec<ReminderId>, StoreError> {
+        let mut changed = Vec::with_capacity(completions.len());
+        for completions in completions.chunks(BATCH) {
+            let rows: Vec<Changed> = self.complete_batch(lease, completions)?;
+            changed.extend(rows.into_iter().map(|row| row.id));
+        }
+        Ok(changed)
+    }
+
+    /// Locks in the order of ids, as re-planning does, so that neither waits for the other in a circle.
+    fn complete_batch(
+        &mut self,
+        lease: LeaseId,
+        completions: &[Completion],
+    ) -> Result<Vec<Changed>, StoreError> {
+        let now = At(self.now);
+        let values: Vec<String> = (0..completions.len())
+            .map(|row| {
+                let first = 3 + row * 5;
+                let [id, state, reason, attempt_at, sent_at] =
+                    [first, first + 1, first + 2, first + 3, first + 4];
+                format!("(${id},${state},${reason},${attempt_at},${sent_at})")
+            })
+            .collect();
+        let sql = format!(
+            "WITH mine AS (SELECT $1 AS lease, $2 AS now),
+             done (id, state, reason, attempt_at, sent_at) AS (VALUES {values}),
+             held AS MATERIALIZED (
+                SELECT r.id FROM reminders r JOIN done ON done.id = r.id
+                WHERE r.state = 'claimed' AND r.lease_id = (SELECT lease FROM mine)
+                ORDER BY r.id {lock})
+             UPDATE reminders SET state = done.state, reason = done.reason,
+                attempt_at = done.attempt_at, sent_at = coalesce(done.sent_at, reminders.sent_at),
+                lease_id = NULL, leased_until = NULL, updated_at = (SELECT now FROM mine)
+             FROM done
+             WHERE reminders.id = done.id AND reminders.id IN (SELECT id FROM held)
+             RETURNING reminders.id",
+            values = values.join(","),
+            lock = self.lock_clause("FOR UPDATE OF r"),
+        );
+        with_conn!(self, |c: Db| {
+            let mut query =
+                sql_query(&sql).into_boxed::<Db>().bind::<Id, _>(lease).bind::<Instant, _>(now);
+            for completion in completions {
+                let (state, reason, attempt_at, sent_at) = completion.outcome.columns();
+                query = query
+                    .bind::<Id, _>(completion.id)
+                    .bind::<Text, _>(state)
+                    .bind::<Nullable<Text>, _>(reason)
+                    .bind::<Nullable<Instant>, _>(attempt_at.map(At))
+                    .bind::<Nullable<Instant>, _>(sent_at.map(At));
+            }
+            query.load(c)
+        })
+    }
+
+    /// When the queue has work next, reminders and retries alike; paused clinics' do not count.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn next_attempt_at(&mut self) -> Result<Option<Timestamp>, StoreError> {
+        let first = self.first_attempt_at()?;
+        let retry: Option<Option<At>> = with_conn!(self, |c| deliveries::table
+            .inner_join(reminders::table.inner_join(clinics::table))
+            .filter(deliveries::state.eq("retry"))
+            .filter(deliveries::retry_at.is_not_null())
+            .filter(clinics::paused.eq(false))
+            .order(deliveries::retry_at)
+            .select(deliveries::retry_at)
+            .first(c)
+            .optional())?;
+        Ok(first.into_iter().chain(retry.flatten().map(Timestamp::from)).min())
+    }
+
+    /// How long the most overdue reminder has been waiting (elapsed); zero when none is overdue. Paused
+    /// clinics' do not count.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn dispatch_lag(&mut self) -> Result<jiff::SignedDuration, StoreError> {
+        let first = self.first_attempt_at()?;
+        let lag = first.map_or(jiff::SignedDuration::ZERO, |first| self.now.duration_since(first));
+        Ok(lag.max(jiff::SignedDuration::ZERO))
+    }
+
+    fn first_attempt_at(&mut self) -> Result<Option<Timestamp>, StoreError> {
+        let first: Option<Option<At>> = with_conn!(self, |c| reminders::table
+            .inner_join(clinics::table)
+            .filter(reminders::state.eq("planned"))
+            .filter(clinics::paused.eq(false))
+            .order((reminders::attempt_at, reminders::id))
+            .select(reminders::attempt_at)
+            .first(c)
+            .optional())?;
+        Ok(first.flatten().map(Timestamp::from))
+    }
+
+    /// How many reminders stand where, by state. Reads the whole table: for metrics, not for requests.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn queue_depths(&mut self) -> Result<Vec<QueueDepth>, StoreError> {
+        with_conn!(self, |c| reminders::table
+            .group_by(reminders::state)
+            .order(reminders::state)
+            .select((reminders::state, diesel::dsl::count_star()))
+            .load(c))
+    }
+}

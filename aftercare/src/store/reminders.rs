@@ -1,0 +1,162 @@
+//! Reminders as the plan knows them; how they are worked off is in [`super::queue`].
+
+use diesel::prelude::*;
+use diesel::upsert::excluded;
+use jiff::Timestamp;
+
+use super::conn::Conn;
+use super::schema::reminders;
+use super::sql::{At, Json, MaybeAt};
+use super::{BATCH, StoreError, Tx, with_conn};
+use crate::ids::{ClinicId, LeaseId, PatientId, ReminderId, TreatmentId};
+
+/// One planned notification.
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable, Insertable, QueryableByName)]
+#[diesel(table_name = reminders, treat_none_as_default_value = false)]
+pub struct Reminder {
+    /// Its id: stable across re-plans, and what the phone knows it by.
+    pub id: ReminderId,
+    /// Whose patient's.
+    pub clinic_id: ClinicId,
+    /// Whose it is.
+    pub patient_id: PatientId,
+    /// With `step_id` the key: unique, and kept for good.
+    pub treatment_id: TreatmentId,
+    /// The protocol's step; of a bundle its first.
+    pub step_id: String,
+    /// When it is due: what people see.
+    #[diesel(serialize_as = At, deserialize_as = At)]
+    pub due_at: Timestamp,
+    /// After this instant it is never sent.
+    #[diesel(serialize_as = At, deserialize_as = At)]
+    pub use_by: Timestamp,
+    /// Where it stands.
+    pub state: String,
+    /// Why it stands there.
+    pub reason: Option<String>,
+    /// The steps it carries.
+    #[diesel(serialize_as = Json<Vec<serde_json::Value>>, deserialize_as = Json<Vec<serde_json::Value>>)]
+    pub members: Vec<serde_json::Value>,
+    /// When the queue looks at it next; set while it is planned.
+    #[diesel(serialize_as = MaybeAt, deserialize_as = MaybeAt)]
+    pub attempt_at: Option<Timestamp>,
+    /// How often it was claimed.
+    pub attempts: i32,
+    /// Whose claim it is under; set while it is claimed.
+    pub lease_id: Option<LeaseId>,
+    /// Until when that claim holds.
+    #[diesel(serialize_as = MaybeAt, deserialize_as = MaybeAt)]
+    pub leased_until: Option<Timestamp>,
+    /// When the first device accepted it.
+    #[diesel(serialize_as = MaybeAt, deserialize_as = MaybeAt)]
+    pub sent_at: Option<Timestamp>,
+    /// When it was first planned.
+    #[diesel(serialize_as = At, deserialize_as = At)]
+    pub created_at: Timestamp,
+    /// When it last changed.
+    #[diesel(serialize_as = At, deserialize_as = At)]
+    pub updated_at: Timestamp,
+}
+
+impl Tx<'_> {
+    /// Writes reminders as given: new ones, and known ones (by id) over what was there, except their
+    /// key, owner and `created_at`.
+    ///
+    /// Write only known ones that this transaction has locked ([`Tx::lock_reminders`]): otherwise a
+    /// claim in between is lost.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when another reminder has the same key.
+    pub fn save_reminders(&mut self, rows: &[Reminder]) -> Result<(), StoreError> {
+        for rows in rows.chunks(BATCH) {
+            with_conn!(self, |c| diesel::insert_into(reminders::table)
+                .values(rows.to_vec())
+                .on_conflict(reminders::id)
+                .do_update()
+                .set((
+                    reminders::due_at.eq(excluded(reminders::due_at)),
+                    reminders::use_by.eq(excluded(reminders::use_by)),
+                    reminders::state.eq(excluded(reminders::state)),
+                    reminders::reason.eq(excluded(reminders::reason)),
+                    reminders::members.eq(excluded(reminders::members)),
+                    reminders::attempt_at.eq(excluded(reminders::attempt_at)),
+                    reminders::attempts.eq(excluded(reminders::attempts)),
+                    reminders::lease_id.eq(excluded(reminders::lease_id)),
+                    reminders::leased_until.eq(excluded(reminders::leased_until)),
+                    reminders::sent_at.eq(excluded(reminders::sent_at)),
+                    reminders::updated_at.eq(excluded(reminders::updated_at)),
+                ))
+                .execute(c))?;
+        }
+        Ok(())
+    }
+
+    /// Every reminder of a patient, whatever its state, by due time.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn reminders(&mut self, patient: PatientId) -> Result<Vec<Reminder>, StoreError> {
+        self.reminders_of(&[patient])
+    }
+
+    /// Every reminder of many patients, ordered by patient and due time.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn reminders_of(&mut self, patients: &[PatientId]) -> Result<Vec<Reminder>, StoreError> {
+        let mut found = Vec::new();
+        for patients in patients.chunks(BATCH) {
+            found.append(&mut with_conn!(self, |c| reminders::table
+                .filter(reminders::patient_id.eq_any(patients))
+                .order((reminders::patient_id, reminders::due_at, reminders::id))
+                .select(Reminder::as_select())
+                .load(c))?);
+        }
+        Ok(found)
+    }
+
+    /// [`Tx::reminders`] that nobody else can claim, complete or change until this transaction ends.
+    ///
+    /// # Errors
+    /// When the database refuses; [`StoreError::Busy`] when the wait takes too long.
+    pub fn lock_reminders(&mut self, patient: PatientId) -> Result<Vec<Reminder>, StoreError> {
+        self.lock_reminders_of(&[patient])
+    }
+
+    /// [`Tx::reminders_of`], locked as [`Tx::lock_reminders`] does, in the order of their ids.
+    ///
+    /// # Errors
+    /// As [`Tx::lock_reminders`].
+    pub fn lock_reminders_of(
+        &mut self,
+        patients: &[PatientId],
+    ) -> Result<Vec<Reminder>, StoreError> {
+        if let Conn::Pg(c) = &mut *self.conn {
+            let locked = reminders::table
+                .filter(reminders::patient_id.eq_any(patients))
+                .order(reminders::id)
+                .select(reminders::id)
+                .for_no_key_update()
+                .load::<ReminderId>(&mut **c);
+            locked.map_err(|error| self.refused(error))?;
+        }
+        self.reminders_of(patients)
+    }
+
+    /// The reminder with this id, if it is this patient's.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn reminder(
+        &mut self,
+        patient: PatientId,
+        id: ReminderId,
+    ) -> Result<Option<Reminder>, StoreError> {
+        with_conn!(self, |c| reminders::table
+            .filter(reminders::id.eq(id))
+            .filter(reminders::patient_id.eq(patient))
+            .select(Reminder::as_select())
+            .first(c)
+            .optional())
+    }
+}

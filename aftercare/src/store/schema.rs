@@ -1,0 +1,269 @@
+//! The tables, as both engines have them; the migrations are the truth.
+
+#![allow(missing_docs, unreachable_pub, reason = "made by diesel's table! macro")]
+
+use diesel::{allow_tables_to_appear_in_same_query, joinable, table};
+
+table! {
+    use diesel::sql_types::{Binary, Integer};
+    use crate::store::sql::Instant;
+    server (id) {
+        id -> Integer,
+        key_check -> Binary,
+        created_at -> Instant,
+    }
+}
+
+table! {
+    use diesel::sql_types::{Binary, Nullable, Text};
+    use crate::store::sql::Instant;
+    signing_keys (id) {
+        id -> Text,
+        private_sealed -> Binary,
+        public_key -> Binary,
+        created_at -> Instant,
+        retired_at -> Nullable<Instant>,
+    }
+}
+
+table! {
+    use diesel::sql_types::{Bool, Nullable, Text};
+    use crate::store::sql::{Doc, Id, Instant};
+    clinics (id) {
+        id -> Id,
+        client_id -> Text,
+        display_name -> Text,
+        time_zone -> Text,
+        locale -> Text,
+        contact_phone -> Nullable<Text>,
+        slots -> Doc,
+        push_content -> Text,
+        paused -> Bool,
+        created_at -> Instant,
+    }
+}
+
+table! {
+    use diesel::sql_types::{Nullable, Text};
+    use crate::store::sql::{Id, Instant};
+    client_secrets (id) {
+        id -> Id,
+        clinic_id -> Id,
+        hash -> Text,
+        created_at -> Instant,
+        revoked_at -> Nullable<Instant>,
+    }
+}
+
+table! {
+    use diesel::sql_types::{BigInt, Binary, Nullable, Text};
+    use crate::store::sql::{Doc, Id, Instant};
+    patients (id) {
+        id -> Id,
+        clinic_id -> Id,
+        ref_hash -> Binary,
+        ref_sealed -> Binary,
+        key_wrapped -> Binary,
+        time_zone -> Nullable<Text>,
+        locale -> Nullable<Text>,
+        preferences -> Doc,
+        plan_version -> BigInt,
+        created_at -> Instant,
+        updated_at -> Instant,
+    }
+}
+
+table! {
+    use diesel::sql_types::{Bool, Nullable, Text};
+    use crate::store::sql::{Id, Instant};
+    consents (patient_id, kind) {
+        patient_id -> Id,
+        kind -> Text,
+        granted -> Bool,
+        notice_version -> Nullable<Text>,
+        at -> Instant,
+    }
+}
+
+table! {
+    use diesel::sql_types::{Binary, Nullable};
+    use crate::store::sql::{Id, Instant};
+    sessions (id) {
+        id -> Id,
+        clinic_id -> Id,
+        patient_id -> Nullable<Id>,
+        installation_hash -> Nullable<Binary>,
+        created_at -> Instant,
+        expires_at -> Nullable<Instant>,
+        revoked_at -> Nullable<Instant>,
+    }
+}
+
+table! {
+    use diesel::sql_types::{Binary, Nullable};
+    use crate::store::sql::{Id, Instant};
+    refresh_tokens (id) {
+        id -> Id,
+        session_id -> Id,
+        hash -> Binary,
+        created_at -> Instant,
+        expires_at -> Instant,
+        spent_at -> Nullable<Instant>,
+        successor_id -> Nullable<Id>,
+    }
+}
+
+table! {
+    use diesel::sql_types::{Binary, Nullable};
+    use crate::store::sql::{Id, Instant};
+    enrolments (id) {
+        id -> Id,
+        clinic_id -> Id,
+        patient_id -> Id,
+        code_hash -> Binary,
+        created_at -> Instant,
+        expires_at -> Instant,
+        redeemed_at -> Nullable<Instant>,
+    }
+}
+
+table! {
+    use diesel::sql_types::{Binary, Bool, Nullable, Text};
+    use crate::store::sql::{Id, Instant};
+    devices (id) {
+        id -> Id,
+        patient_id -> Id,
+        installation_hash -> Binary,
+        installation_sealed -> Binary,
+        address_kind -> Text,
+        address_hash -> Nullable<Binary>,
+        address_sealed -> Nullable<Binary>,
+        platform -> Text,
+        time_zone -> Text,
+        locale -> Text,
+        notifications_enabled -> Bool,
+        delivery -> Text,
+        state -> Text,
+        state_reason -> Nullable<Text>,
+        session_id -> Nullable<Id>,
+        last_seen_at -> Instant,
+        created_at -> Instant,
+    }
+}
+
+table! {
+    use diesel::sql_types::{Integer, Nullable, Text};
+    use crate::store::sql::{Doc, Id, Instant};
+    protocols (id) {
+        id -> Id,
+        clinic_id -> Nullable<Id>,
+        slug -> Text,
+        version -> Integer,
+        document -> Doc,
+        created_at -> Instant,
+    }
+}
+
+table! {
+    use diesel::sql_types::{Binary, Nullable, Text};
+    use crate::store::sql::{Doc, Id, Instant};
+    treatments (id) {
+        id -> Id,
+        clinic_id -> Id,
+        patient_id -> Id,
+        namespace -> Text,
+        event_hash -> Binary,
+        event_sealed -> Binary,
+        content_hash -> Binary,
+        protocol_id -> Id,
+        completed_at -> Instant,
+        time_zone -> Text,
+        areas -> Doc,
+        state -> Text,
+        next_session_at -> Nullable<Instant>,
+        metadata_sealed -> Nullable<Binary>,
+        recorded_at -> Instant,
+        voided_at -> Nullable<Instant>,
+        updated_at -> Instant,
+    }
+}
+
+table! {
+    use diesel::sql_types::{Integer, Nullable, Text};
+    use crate::store::sql::{Doc, Id, Instant};
+    reminders (id) {
+        id -> Id,
+        clinic_id -> Id,
+        patient_id -> Id,
+        treatment_id -> Id,
+        step_id -> Text,
+        due_at -> Instant,
+        use_by -> Instant,
+        state -> Text,
+        reason -> Nullable<Text>,
+        members -> Doc,
+        attempt_at -> Nullable<Instant>,
+        attempts -> Integer,
+        lease_id -> Nullable<Id>,
+        leased_until -> Nullable<Instant>,
+        sent_at -> Nullable<Instant>,
+        created_at -> Instant,
+        updated_at -> Instant,
+    }
+}
+
+table! {
+    use diesel::sql_types::{Integer, Nullable, Text};
+    use crate::store::sql::{Id, Instant};
+    deliveries (id) {
+        id -> Id,
+        reminder_id -> Id,
+        patient_id -> Id,
+        device_id -> Id,
+        attempt -> Integer,
+        state -> Text,
+        status -> Nullable<Integer>,
+        code -> Nullable<Text>,
+        detail -> Nullable<Text>,
+        at -> Instant,
+        retry_at -> Nullable<Instant>,
+        lease_id -> Nullable<Id>,
+        leased_until -> Nullable<Instant>,
+    }
+}
+
+table! {
+    use diesel::sql_types::{BigInt, Binary, Nullable, Text};
+    use crate::store::sql::{Id, Instant};
+    audit (id) {
+        id -> Id,
+        at -> Instant,
+        clinic_id -> Nullable<Id>,
+        actor -> Text,
+        action -> Text,
+        subject -> Nullable<Text>,
+        seq -> Nullable<BigInt>,
+        prev -> Nullable<Binary>,
+        hash -> Nullable<Binary>,
+    }
+}
+
+joinable!(client_secrets -> clinics (clinic_id));
+joinable!(patients -> clinics (clinic_id));
+joinable!(devices -> patients (patient_id));
+joinable!(treatments -> patients (patient_id));
+joinable!(reminders -> clinics (clinic_id));
+joinable!(refresh_tokens -> sessions (session_id));
+joinable!(deliveries -> reminders (reminder_id));
+
+allow_tables_to_appear_in_same_query!(
+    clinics,
+    client_secrets,
+    deliveries,
+    devices,
+    patients,
+    refresh_tokens,
+    reminders,
+    sessions,
+    treatments,
+);

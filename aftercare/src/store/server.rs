@@ -1,0 +1,31 @@
+//! Which master key this database belongs to.
+
+use diesel::prelude::*;
+
+use super::schema::server;
+use super::sql::At;
+use super::{StoreError, Tx, with_conn};
+
+impl Tx<'_> {
+    /// Refuses a master key that is not this database's. A database without a key yet takes any.
+    pub(super) fn check_master_key(&mut self) -> Result<(), StoreError> {
+        let kept: Option<Vec<u8>> =
+            with_conn!(self, |c| server::table.select(server::key_check).first(c).optional())?;
+        match kept {
+            Some(kept) if kept != self.master.check().as_bytes() => Err(StoreError::WrongKey),
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes the master key of a new database, and refuses another one for an old database.
+    pub(super) fn remember_master_key(&mut self) -> Result<(), StoreError> {
+        let check = self.master.check();
+        let row =
+            (server::id.eq(1), server::key_check.eq(check), server::created_at.eq(At(self.now)));
+        with_conn!(self, |c| diesel::insert_into(server::table)
+            .values(row)
+            .on_conflict_do_nothing()
+            .execute(c))?;
+        self.check_master_key()
+    }
+}

@@ -1,0 +1,438 @@
+//! How our values look in the two engines.
+//!
+//! | here | PostgreSQL | SQLite |
+//! |---|---|---|
+//! | [`Instant`]: `jiff::Timestamp` | `timestamptz` | INTEGER, microseconds since 1970 UTC |
+//! | [`Id`]: the ids | `uuid` | BLOB, 16 bytes |
+//! | [`Doc`]: JSON documents and sets | `jsonb` | TEXT |
+//! | names, states, codes | `text` | TEXT |
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+
+use diesel::backend::Backend;
+use diesel::deserialize::{self, FromSql, Queryable};
+use diesel::expression::AsExpression;
+use diesel::internal::derives::as_expression::Bound;
+use diesel::pg::{Pg, PgValue};
+use diesel::query_builder::QueryId;
+use diesel::serialize::{self, IsNull, Output, ToSql};
+use diesel::sql_types::{BigInt, Binary, Nullable, SqlType, Text};
+use diesel::sqlite::Sqlite;
+use jiff::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use crate::ids::{
+    AuditId, ClientSecretId, ClinicId, DeliveryId, DeviceId, EnrolmentId, LeaseId, PatientId,
+    ProtocolId, RefreshTokenId, ReminderId, SessionId, TreatmentId,
+};
+use crate::locale::Locale;
+use crate::seal::Digest;
+use crate::zone::Zone;
+
+/// An instant, to the microsecond.
+#[derive(Debug, Clone, Copy, SqlType, QueryId)]
+#[diesel(postgres_type(oid = 1184, array_oid = 1185))]
+#[diesel(sqlite_type(name = "Long"))]
+pub struct Instant;
+
+/// A UUID.
+#[derive(Debug, Clone, Copy, SqlType, QueryId)]
+#[diesel(postgres_type(oid = 2950, array_oid = 2951))]
+#[diesel(sqlite_type(name = "Binary"))]
+pub struct Id;
+
+/// A JSON document.
+#[derive(Debug, Clone, Copy, SqlType, QueryId)]
+#[diesel(postgres_type(oid = 3802, array_oid = 3807))]
+#[diesel(sqlite_type(name = "Text"))]
+pub struct Doc;
+
+/// Lets values of a type stand in queries.
+macro_rules! expressions {
+    ($sql:ty: $($rust:ty),+ $(,)?) => {$(
+        impl AsExpression<$sql> for $rust {
+            type Expression = Bound<$sql, Self>;
+
+            fn as_expression(self) -> Self::Expression {
+                Bound::new(self)
+            }
+        }
+
+        impl<'a> AsExpression<$sql> for &'a $rust {
+            type Expression = Bound<$sql, Self>;
+
+            fn as_expression(self) -> Self::Expression {
+                Bound::new(self)
+            }
+        }
+    )+};
+}
+
+/// Lets values of a type come out of rows.
+macro_rules! columns {
+    ($sql:ty: $($rust:ty),+ $(,)?) => {$(
+        impl<DB: Backend> Queryable<$sql, DB> for $rust
+        where
+            Self: FromSql<$sql, DB>,
+        {
+            type Row = Self;
+
+            fn build(row: Self) -> deserialize::Result<Self> {
+                Ok(row)
+            }
+        }
+    )+};
+}
+
+/// The same for a nullable column; only for types of our own.
+macro_rules! nullable_expressions {
+    ($sql:ty: $($rust:ty),+ $(,)?) => {$(
+        impl AsExpression<Nullable<$sql>> for $rust {
+            type Expression = Bound<Nullable<$sql>, Self>;
+
+            fn as_expression(self) -> Self::Expression {
+                Bound::new(self)
+            }
+        }
+
+        impl<'a> AsExpression<Nullable<$sql>> for &'a $rust {
+            type Expression = Bound<Nullable<$sql>, Self>;
+
+            fn as_expression(self) -> Self::Expression {
+                Bound::new(self)
+            }
+        }
+
+        impl<DB> ToSql<Nullable<$sql>, DB> for $rust
+        where
+            DB: Backend,
+            Self: ToSql<$sql, DB>,
+        {
+            fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, DB>) -> serialize::Result {
+                ToSql::<$sql, DB>::to_sql(self, out)
+            }
+        }
+    )+};
+}
+
+/// PostgreSQL counts its microseconds from 2000-01-01 UTC.
+const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
+
+/// An instant in a query or a row; the wrapper is there because neither trait nor type is ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct At(pub(super) Timestamp);
+
+expressions!(Instant: At);
+nullable_expressions!(Instant: At);
+columns!(Instant: At);
+
+impl From<Timestamp> for At {
+    fn from(at: Timestamp) -> Self {
+        Self(at)
+    }
+}
+
+impl From<At> for Timestamp {
+    fn from(At(at): At) -> Self {
+        at
+    }
+}
+
+impl ToSql<Instant, Pg> for At {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
+        out.write_all(&(self.0.as_microsecond() - POSTGRES_EPOCH).to_be_bytes())?;
+        Ok(IsNull::No)
+    }
+}
+
+impl FromSql<Instant, Pg> for At {
+    fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
+        let micros = <i64 as FromSql<BigInt, Pg>>::from_sql(value)?;
+        let since_1970 = micros.checked_add(POSTGRES_EPOCH).ok_or("an infinite instant")?;
+        Ok(Self(Timestamp::from_microsecond(since_1970)?))
+    }
+}
+
+impl ToSql<Instant, Sqlite> for At {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
+        out.set_value(self.0.as_microsecond());
+        Ok(IsNull::No)
+    }
+}
+
+impl FromSql<Instant, Sqlite> for At {
+    fn from_sql(value: <Sqlite as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
+        Ok(Self(Timestamp::from_microsecond(<i64 as FromSql<BigInt, Sqlite>>::from_sql(value)?)?))
+    }
+}
+
+/// An instant that may be absent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MaybeAt(Option<At>);
+
+expressions!(Nullable<Instant>: MaybeAt);
+columns!(Nullable<Instant>: MaybeAt);
+
+impl From<Option<Timestamp>> for MaybeAt {
+    fn from(at: Option<Timestamp>) -> Self {
+        Self(at.map(At))
+    }
+}
+
+impl From<MaybeAt> for Option<Timestamp> {
+    fn from(MaybeAt(at): MaybeAt) -> Self {
+        at.map(Into::into)
+    }
+}
+
+impl<DB: Backend> ToSql<Nullable<Instant>, DB> for MaybeAt
+where
+    At: ToSql<Instant, DB>,
+{
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, DB>) -> serialize::Result {
+        ToSql::<Nullable<Instant>, DB>::to_sql(&self.0, out)
+    }
+}
+
+impl<DB: Backend> FromSql<Nullable<Instant>, DB> for MaybeAt
+where
+    At: FromSql<Instant, DB>,
+{
+    fn from_sql(value: DB::RawValue<'_>) -> deserialize::Result<Self> {
+        Ok(Self(Some(At::from_sql(value)?)))
+    }
+
+    fn from_nullable_sql(value: Option<DB::RawValue<'_>>) -> deserialize::Result<Self> {
+        value.map_or(Ok(Self(None)), Self::from_sql)
+    }
+}
+
+macro_rules! ids {
+    ($($name:ident),+ $(,)?) => {
+        expressions!(Id: $($name),+);
+        columns!(Id: $($name),+);
+        nullable_expressions!(Id: $($name),+);
+        $(
+            impl ToSql<Id, Pg> for $name {
+                fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
+                    out.write_all(self.0.as_bytes())?;
+                    Ok(IsNull::No)
+                }
+            }
+
+            impl ToSql<Id, Sqlite> for $name {
+                fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
+                    out.set_value(self.0.as_bytes().as_slice());
+                    Ok(IsNull::No)
+                }
+            }
+
+            impl FromSql<Id, Pg> for $name {
+                fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
+                    Ok(Self(Uuid::from_slice(value.as_bytes())?))
+                }
+            }
+
+            impl FromSql<Id, Sqlite> for $name {
+                fn from_sql(value: <Sqlite as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
+                    let bytes = <Vec<u8> as FromSql<Binary, Sqlite>>::from_sql(value)?;
+                    Ok(Self(Uuid::from_slice(&bytes)?))
+                }
+            }
+        )+
+    };
+}
+
+ids!(
+    AuditId,
+    ClientSecretId,
+    ClinicId,
+    DeliveryId,
+    DeviceId,
+    EnrolmentId,
+    LeaseId,
+    PatientId,
+    ProtocolId,
+    RefreshTokenId,
+    ReminderId,
+    SessionId,
+    TreatmentId,
+);
+
+expressions!(Binary: Digest);
+columns!(Binary: Digest);
+nullable_expressions!(Binary: Digest);
+
+impl<DB: Backend> ToSql<Binary, DB> for Digest
+where
+    [u8]: ToSql<Binary, DB>,
+{
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, DB>) -> serialize::Result {
+        ToSql::<Binary, DB>::to_sql(self.0.as_slice(), out)
+    }
+}
+
+impl<DB: Backend> FromSql<Binary, DB> for Digest
+where
+    Vec<u8>: FromSql<Binary, DB>,
+{
+    fn from_sql(value: DB::RawValue<'_>) -> deserialize::Result<Self> {
+        let bytes = <Vec<u8> as FromSql<Binary, DB>>::from_sql(value)?;
+        let bytes = <[u8; 32]>::try_from(bytes).map_err(|_| "a digest is 32 bytes")?;
+        Ok(Self(bytes))
+    }
+}
+
+/// A value kept as JSON, through serde.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Json<T>(pub(super) T);
+
+impl<T> From<T> for Json<T> {
+    fn from(value: T) -> Self {
+        Self(value)
+    }
+}
+
+macro_rules! documents {
+    ($($rust:ty),+ $(,)?) => {
+        expressions!(Doc: $(Json<$rust>),+);
+        columns!(Doc: $(Json<$rust>),+);
+        $(
+            impl From<Json<$rust>> for $rust {
+                fn from(Json(value): Json<$rust>) -> Self {
+                    value
+                }
+            }
+        )+
+    };
+}
+
+documents!(
+    serde_json::Value,
+    BTreeMap<String, String>,
+    BTreeSet<String>,
+    Vec<serde_json::Value>,
+    super::patients::Preferences,
+);
+
+impl<T: Serialize + std::fmt::Debug> ToSql<Doc, Pg> for Json<T> {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
+        // The version of PostgreSQL's binary form of jsonb.
+        out.write_all(&[1])?;
+        serde_json::to_writer(out, &self.0)?;
+        Ok(IsNull::No)
+    }
+}
+
+impl<T: Serialize + std::fmt::Debug> ToSql<Doc, Sqlite> for Json<T> {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
+        out.set_value(serde_json::to_string(&self.0)?);
+        Ok(IsNull::No)
+    }
+}
+
+impl<T: DeserializeOwned> FromSql<Doc, Pg> for Json<T> {
+    fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
+        let json = value.as_bytes().strip_prefix(&[1]).ok_or("unknown form of jsonb")?;
+        Ok(Self(serde_json::from_slice(json)?))
+    }
+}
+
+impl<T: DeserializeOwned> FromSql<Doc, Sqlite> for Json<T> {
+    fn from_sql(value: <Sqlite as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
+        let json = <String as FromSql<Text, Sqlite>>::from_sql(value)?;
+        Ok(Self(serde_json::from_str(&json)?))
+    }
+}
+
+/// Types kept as text, through `Display` and `FromStr`.
+macro_rules! texts {
+    ($($rust:ty),+ $(,)?) => {
+        expressions!(Text: $($rust),+);
+        columns!(Text: $($rust),+);
+        nullable_expressions!(Text: $($rust),+);
+        $(
+            impl ToSql<Text, Pg> for $rust {
+                fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
+                    write!(out, "{self}")?;
+                    Ok(IsNull::No)
+                }
+            }
+
+            impl ToSql<Text, Sqlite> for $rust {
+                fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
+                    out.set_value(self.to_string());
+                    Ok(IsNull::No)
+                }
+            }
+
+            impl<DB: Backend> FromSql<Text, DB> for $rust
+            where
+                String: FromSql<Text, DB>,
+            {
+                fn from_sql(value: DB::RawValue<'_>) -> deserialize::Result<Self> {
+                    Ok(<String as FromSql<Text, DB>>::from_sql(value)?.parse()?)
+                }
+            }
+        )+
+    };
+}
+
+texts!(
+    Locale,
+    Zone,
+    super::clinics::PushContent,
+    super::consents::ConsentKind,
+    super::deliveries::DeliveryState,
+    super::devices::AddressKind,
+    super::devices::DeliveryMode,
+    super::devices::DeviceState,
+    super::devices::Platform,
+    super::treatments::TreatmentState,
+);
+
+/// An enum with one stable code for each variant: in the tables, in JSON and in text.
+macro_rules! codes {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $code:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(
+            Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash,
+            serde::Serialize, serde::Deserialize,
+        )]
+        pub enum $name {
+            $($(#[$variant_doc])* #[serde(rename = $code)] $variant,)+
+        }
+
+        impl $name {
+            /// The stable code.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $code,)+
+                }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = $crate::store::UnknownCode;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                match text {
+                    $($code => Ok(Self::$variant),)+
+                    _ => Err($crate::store::UnknownCode(stringify!($name))),
+                }
+            }
+        }
+    };
+}
+
+pub(crate) use codes;

@@ -1,0 +1,90 @@
+//! SQLite: one file beside the server, the default.
+
+use std::path::{Path, PathBuf};
+
+use diesel::connection::{Connection, SimpleConnection};
+use diesel::sqlite::SqliteConnection;
+
+use super::StoreError;
+use super::conn::Access;
+
+/// `busy_timeout` comes first: switching to WAL needs a lock that another process may hold.
+const PRAGMAS: &str = "PRAGMA busy_timeout = 5000;
+    PRAGMA journal_mode = WAL;
+    PRAGMA foreign_keys = ON;
+    PRAGMA synchronous = FULL;
+    PRAGMA temp_store = MEMORY;";
+
+/// A database file.
+#[derive(Debug)]
+pub(super) struct File {
+    path: PathBuf,
+}
+
+impl File {
+    /// The file that a `sqlite:` URL names; `rest` is what follows the colon.
+    pub(super) fn parse(rest: &str) -> Result<Self, StoreError> {
+        let path = rest.strip_prefix("//").unwrap_or(rest);
+        let refuse = |why: &str| Err(StoreError::Settings(why.to_owned()));
+        if path.is_empty() {
+            return refuse("sqlite: needs a file, as in sqlite:aftercare.db");
+        }
+        if path.contains(":memory:") || path.contains("mode=memory") {
+            return refuse(
+                "a database in memory forgets every reminder; give a file, as in sqlite:aftercare.db",
+            );
+        }
+        if path.contains('?') {
+            return refuse("sqlite: takes a file and no parameters, as in sqlite:aftercare.db");
+        }
+        let path = PathBuf::from(path);
+        match path.parent() {
+            Some(folder) if folder != Path::new("") && !folder.is_dir() => {
+                Err(StoreError::Settings(format!(
+                    "there is no folder {}; make it first",
+                    folder.display()
+                )))
+            }
+            _ if path.is_dir() => {
+                Err(StoreError::Settings(format!("{} is a folder, not a file", path.display())))
+            }
+            _ => Ok(Self { path }),
+        }
+    }
+
+    pub(super) fn connect(&self, access: Access) -> Result<SqliteConnection, StoreError> {
+        // Whatever the name looks like, it is a file's: never a `file:` URI.
+        let path = if self.path.is_absolute() {
+            self.path.clone()
+        } else {
+            Path::new(".").join(&self.path)
+        };
+        let path = path.to_str().ok_or_else(|| {
+            StoreError::Settings("the database file's name must be valid UTF-8".to_owned())
+        })?;
+        let mut conn = SqliteConnection::establish(path)
+            .map_err(|error| StoreError::Unavailable(format!("{path}: {error}")))?;
+        conn.batch_execute(PRAGMAS)?;
+        if access == Access::Read {
+            conn.batch_execute("PRAGMA query_only = ON")?;
+        }
+        Ok(conn)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_names_a_file() {
+        for (rest, path) in
+            [("aftercare.db", "aftercare.db"), ("//a.db", "a.db"), ("///tmp/a.db", "/tmp/a.db")]
+        {
+            assert_eq!(File::parse(rest).unwrap().path, Path::new(path));
+        }
+        for rest in ["", "//", ":memory:", "a.db?mode=ro", "/nonexistent/folder/a.db", "/tmp"] {
+            assert!(matches!(File::parse(rest), Err(StoreError::Settings(_))), "{rest}");
+        }
+    }
+}

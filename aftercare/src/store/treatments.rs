@@ -1,0 +1,399 @@
+//! Treatments: one row for each session-done event, found again by the event's id.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use diesel::prelude::*;
+use jiff::Timestamp;
+
+use super::patients::Patient;
+use super::schema::{patients, treatments};
+use super::sql::{At, Json, MaybeAt, codes};
+use super::{BATCH, StoreError, Tx, with_conn};
+use crate::ids::{ClinicId, PatientId, ProtocolId, TreatmentId};
+use crate::seal::{DataKey, Digest, MasterKey, Place};
+use crate::zone::Zone;
+
+codes! {
+    /// Whether a treatment counts.
+    TreatmentState {
+        /// It does.
+        Active = "active",
+        /// The clinic took it back.
+        Voided = "voided",
+    }
+}
+
+/// A completed session.
+#[derive(Clone, PartialEq)]
+pub struct Treatment {
+    /// Its id.
+    pub id: TreatmentId,
+    /// Where it was recorded.
+    pub clinic_id: ClinicId,
+    /// Whose it is.
+    pub patient_id: PatientId,
+    /// Which kind of event ids `event_id` is one of.
+    pub namespace: String,
+    /// What the clinic's system calls the event. Personal: never logged.
+    pub event_id: String,
+    /// The digest of the event's content ([`Tx::content_hash`]).
+    pub content_hash: Digest,
+    /// The protocol version it follows.
+    pub protocol_id: ProtocolId,
+    /// T: when the session was completed.
+    pub completed_at: Timestamp,
+    /// The treatment's zone; day 0 is T's calendar day in it.
+    pub time_zone: Zone,
+    /// The areas treated.
+    pub areas: BTreeSet<String>,
+    /// Whether it counts.
+    pub state: TreatmentState,
+    /// The next booked session.
+    pub next_session_at: Option<Timestamp>,
+    /// The clinic's own notes on it. Personal: never logged, never pushed.
+    pub metadata: Option<BTreeMap<String, String>>,
+    /// When we were told.
+    pub recorded_at: Timestamp,
+    /// When it was taken back.
+    pub voided_at: Option<Timestamp>,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+}
+
+impl fmt::Debug for Treatment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Treatment")
+            .field("id", &self.id)
+            .field("patient_id", &self.patient_id)
+            .field("state", &self.state)
+            .field("completed_at", &self.completed_at)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A session to be recorded.
+#[derive(Clone)]
+pub struct NewTreatment {
+    /// Which kind of event ids `event_id` is one of.
+    pub namespace: String,
+    /// What the clinic's system calls the event.
+    pub event_id: String,
+    /// The digest of the event's content ([`Tx::content_hash`]).
+    pub content_hash: Digest,
+    /// The protocol version it follows.
+    pub protocol_id: ProtocolId,
+    /// T: when the session was completed.
+    pub completed_at: Timestamp,
+    /// The treatment's zone.
+    pub time_zone: Zone,
+    /// The areas treated.
+    pub areas: BTreeSet<String>,
+    /// The next booked session.
+    pub next_session_at: Option<Timestamp>,
+    /// The clinic's own notes on it.
+    pub metadata: Option<BTreeMap<String, String>>,
+}
+
+impl fmt::Debug for NewTreatment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewTreatment")
+            .field("completed_at", &self.completed_at)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Which treatments of a clinic are wanted; all that are set must hold.
+#[derive(Clone, Default)]
+pub struct TreatmentFilter {
+    /// Recorded at or after this instant.
+    pub since: Option<Timestamp>,
+    /// With this event id, in whatever namespace.
+    pub event_id: Option<String>,
+    /// Of this patient.
+    pub patient: Option<PatientId>,
+}
+
+#[derive(Clone, Queryable, Selectable, Insertable)]
+#[diesel(table_name = treatments, treat_none_as_default_value = false)]
+struct Row {
+    id: TreatmentId,
+    clinic_id: ClinicId,
+    patient_id: PatientId,
+    namespace: String,
+    event_hash: Digest,
+    event_sealed: Vec<u8>,
+    content_hash: Digest,
+    protocol_id: ProtocolId,
+    #[diesel(serialize_as = At, deserialize_as = At)]
+    completed_at: Timestamp,
+    time_zone: Zone,
+    #[diesel(serialize_as = Json<BTreeSet<String>>, deserialize_as = Json<BTreeSet<String>>)]
+    areas: BTreeSet<String>,
+    state: TreatmentState,
+    #[diesel(serialize_as = MaybeAt, deserialize_as = MaybeAt)]
+    next_session_at: Option<Timestamp>,
+    metadata_sealed: Option<Vec<u8>>,
+    #[diesel(serialize_as = At, deserialize_as = At)]
+    recorded_at: Timestamp,
+    #[diesel(serialize_as = MaybeAt, deserialize_as = MaybeAt)]
+    voided_at: Option<Timestamp>,
+    #[diesel(serialize_as = At, deserialize_as = At)]
+    updated_at: Timestamp,
+}
+
+impl Row {
+    fn open(self, key: &DataKey) -> Result<Treatment, StoreError> {
+        let metadata = match &self.metadata_sealed {
+            Some(sealed) => {
+                let place = metadata_at(self.id);
+                let json = key.open(place, sealed)?;
+                Some(serde_json::from_slice(&json).map_err(|_| {
+                    StoreError::Corrupt(format!("{}: not a map of texts", place.column))
+                })?)
+            }
+            None => None,
+        };
+        Ok(Treatment {
+            id: self.id,
+            clinic_id: self.clinic_id,
+            patient_id: self.patient_id,
+            namespace: self.namespace,
+            event_id: key.open_text(event_at(self.id), &self.event_sealed)?,
+            content_hash: self.content_hash,
+            protocol_id: self.protocol_id,
+            completed_at: self.completed_at,
+            time_zone: self.time_zone,
+            areas: self.areas,
+            state: self.state,
+            next_session_at: self.next_session_at,
+            metadata,
+            recorded_at: self.recorded_at,
+            voided_at: self.voided_at,
+            updated_at: self.updated_at,
+        })
+    }
+}
+
+fn event_at(id: TreatmentId) -> Place {
+    Place { column: "treatments.event_sealed", row: id.0 }
+}
+
+fn metadata_at(id: TreatmentId) -> Place {
+    Place { column: "treatments.metadata_sealed", row: id.0 }
+}
+
+/// The namespace is a column of its own, so an event id has one hash in all of them.
+fn event_hash(master: &MasterKey, clinic: ClinicId, event_id: &str) -> Digest {
+    master.index("treatments.event", &[clinic.0.as_bytes(), event_id.as_bytes()])
+}
+
+impl Tx<'_> {
+    /// The keyed digest of an event's content, in whatever canonical form the caller gives it: two
+    /// events say the same when their digests are equal.
+    #[must_use]
+    pub fn content_hash(&self, content: &[u8]) -> Digest {
+        self.master.index("treatments.content", &[content])
+    }
+
+    /// Records a session now; `None` when the clinic has an event by this id in this namespace
+    /// already, also one that another transaction recorded at the same time: look it up then
+    /// ([`Tx::treatment_by_event`]).
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn insert_treatment(
+        &mut self,
+        patient: &Patient,
+        new: NewTreatment,
+    ) -> Result<Option<Treatment>, StoreError> {
+        let row = self.seal_treatment(patient, new)?;
+        let treatment = row.clone().open(&patient.key)?;
+        let recorded = with_conn!(self, |c| diesel::insert_into(treatments::table)
+            .values(row)
+            .on_conflict((treatments::clinic_id, treatments::namespace, treatments::event_hash))
+            .do_nothing()
+            .execute(c))?;
+        Ok((recorded > 0).then_some(treatment))
+    }
+
+    fn seal_treatment(&self, patient: &Patient, new: NewTreatment) -> Result<Row, StoreError> {
+        let id: TreatmentId = self.env.id();
+        let metadata_sealed = match &new.metadata {
+            Some(metadata) => {
+                let json = serde_json::to_vec(metadata)
+                    .map_err(|error| StoreError::Internal(error.to_string()))?;
+                Some(patient.key.seal(self.env, metadata_at(id), &json)?)
+            }
+            None => None,
+        };
+        Ok(Row {
+            id,
+            clinic_id: patient.clinic_id,
+            patient_id: patient.id,
+            event_hash: event_hash(self.master, patient.clinic_id, &new.event_id),
+            event_sealed: patient.key.seal(self.env, event_at(id), new.event_id.as_bytes())?,
+            namespace: new.namespace,
+            content_hash: new.content_hash,
+            protocol_id: new.protocol_id,
+            completed_at: new.completed_at,
+            time_zone: new.time_zone,
+            areas: new.areas,
+            state: TreatmentState::Active,
+            next_session_at: new.next_session_at,
+            metadata_sealed,
+            recorded_at: self.now,
+            voided_at: None,
+            updated_at: self.now,
+        })
+    }
+
+    /// The treatment that this event recorded.
+    ///
+    /// # Errors
+    /// When the database refuses, or what is sealed does not open.
+    pub fn treatment_by_event(
+        &mut self,
+        clinic: ClinicId,
+        namespace: &str,
+        event_id: &str,
+    ) -> Result<Option<Treatment>, StoreError> {
+        let hash = event_hash(self.master, clinic, event_id);
+        let found: Option<(Row, Vec<u8>)> = with_conn!(self, |c| treatments::table
+            .inner_join(patients::table)
+            .filter(treatments::clinic_id.eq(clinic))
+            .filter(treatments::namespace.eq(namespace))
+            .filter(treatments::event_hash.eq(hash))
+            .select((Row::as_select(), patients::key_wrapped))
+            .first(c)
+            .optional())?;
+        found.map(|found| self.open_treatment(found)).transpose()
+    }
+
+    /// The treatment with this id, if it is this clinic's.
+    ///
+    /// # Errors
+    /// As [`Tx::treatment_by_event`].
+    pub fn treatment(
+        &mut self,
+        clinic: ClinicId,
+        id: TreatmentId,
+    ) -> Result<Option<Treatment>, StoreError> {
+        let found: Option<(Row, Vec<u8>)> = with_conn!(self, |c| treatments::table
+            .inner_join(patients::table)
+            .filter(treatments::id.eq(id))
+            .filter(treatments::clinic_id.eq(clinic))
+            .select((Row::as_select(), patients::key_wrapped))
+            .first(c)
+            .optional())?;
+        found.map(|found| self.open_treatment(found)).transpose()
+    }
+
+    /// One page of a clinic's treatments, in the order they were recorded, from after the cursor:
+    /// the (`recorded_at`, `id`) of the last one of the page before.
+    ///
+    /// # Errors
+    /// As [`Tx::treatment_by_event`].
+    pub fn treatments_page(
+        &mut self,
+        clinic: ClinicId,
+        filter: &TreatmentFilter,
+        after: Option<(Timestamp, TreatmentId)>,
+        limit: i64,
+    ) -> Result<Vec<Treatment>, StoreError> {
+        let event = filter.event_id.as_deref().map(|id| event_hash(self.master, clinic, id));
+        let found: Vec<(Row, Vec<u8>)> = with_conn!(self, |c: Db| {
+            let mut query = treatments::table
+                .inner_join(patients::table)
+                .filter(treatments::clinic_id.eq(clinic))
+                .order((treatments::recorded_at, treatments::id))
+                .limit(limit)
+                .select((Row::as_select(), patients::key_wrapped))
+                .into_boxed::<Db>();
+            if let Some(since) = filter.since {
+                query = query.filter(treatments::recorded_at.ge(At(since)));
+            }
+            if let Some(event) = event {
+                query = query.filter(treatments::event_hash.eq(event));
+            }
+            if let Some(patient) = filter.patient {
+                query = query.filter(treatments::patient_id.eq(patient));
+            }
+            if let Some((at, id)) = after {
+                query = query.filter(
+                    treatments::recorded_at
+                        .gt(At(at))
+                        .or(treatments::recorded_at.eq(At(at)).and(treatments::id.gt(id))),
+                );
+            }
+            query.load(c)
+        })?;
+        found.into_iter().map(|found| self.open_treatment(found)).collect()
+    }
+
+    /// Every treatment of a patient, voided ones too, by completion.
+    ///
+    /// # Errors
+    /// As [`Tx::treatment_by_event`].
+    pub fn treatments(&mut self, patient: PatientId) -> Result<Vec<Treatment>, StoreError> {
+        self.treatments_of(&[patient])
+    }
+
+    /// Every treatment of many patients, voided ones too, ordered by patient and completion.
+    ///
+    /// # Errors
+    /// As [`Tx::treatment_by_event`].
+    pub fn treatments_of(&mut self, of: &[PatientId]) -> Result<Vec<Treatment>, StoreError> {
+        let mut all = Vec::new();
+        for of in of.chunks(BATCH) {
+            let found: Vec<(Row, Vec<u8>)> = with_conn!(self, |c| treatments::table
+                .inner_join(patients::table)
+                .filter(treatments::patient_id.eq_any(of))
+                .order((treatments::patient_id, treatments::completed_at, treatments::id))
+                .select((Row::as_select(), patients::key_wrapped))
+                .load(c))?;
+            for found in found {
+                all.push(self.open_treatment(found)?);
+            }
+        }
+        Ok(all)
+    }
+
+    fn open_treatment(&self, (row, wrapped): (Row, Vec<u8>)) -> Result<Treatment, StoreError> {
+        let key = self.master.unwrap(row.patient_id, &wrapped)?;
+        row.open(&key)
+    }
+
+    /// Takes a treatment back now; false when it was already.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn set_voided(&mut self, id: TreatmentId) -> Result<bool, StoreError> {
+        let now = At(self.now);
+        let voided = with_conn!(self, |c| diesel::update(treatments::table.find(id))
+            .filter(treatments::state.eq(TreatmentState::Active))
+            .set((
+                treatments::state.eq(TreatmentState::Voided),
+                treatments::voided_at.eq(now),
+                treatments::updated_at.eq(now),
+            ))
+            .execute(c))?;
+        Ok(voided > 0)
+    }
+
+    /// Books the session after this treatment, or takes the booking back.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn set_next_session(
+        &mut self,
+        id: TreatmentId,
+        at: Option<Timestamp>,
+    ) -> Result<(), StoreError> {
+        let now = At(self.now);
+        with_conn!(self, |c| diesel::update(treatments::table.find(id))
+            .set((treatments::next_session_at.eq(at.map(At)), treatments::updated_at.eq(now)))
+            .execute(c))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,15 @@
+DROP TABLE audit;
+DROP TABLE deliveries;
+DROP TABLE reminders;
+DROP TABLE treatments;
+DROP TABLE protocols;
+DROP TABLE devices;
+DROP TABLE enrolments;
+DROP TABLE refresh_tokens;
+DROP TABLE sessions;
+DROP TABLE consents;
+DROP TABLE patients;
+DROP TABLE client_secrets;
+DROP TABLE clinics;
+DROP TABLE signing_keys;
+DROP TABLE server;
