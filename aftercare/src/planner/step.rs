@@ -279,10 +279,12 @@ impl<'f> View<'f, '_> {
         }
     }
 
-    /// Due, and waiting for its turn or for the next attempt; not for a device that is there now.
+    /// Due, and waiting for its turn or for the next attempt; not for a device that is there now,
+    /// and not with a member that is worthless by now: what is left of that is planned anew.
     fn queued(&self, standing: &Standing) -> bool {
         matches!(standing.state, ReminderState::Planned | ReminderState::Claimed)
             && standing.due_at <= self.now
+            && standing.members.iter().all(|member| self.now < member.use_by)
             && !(standing.reason == Some(Reason::NoDevice) && self.facts.reachable)
     }
 
