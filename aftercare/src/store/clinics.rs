@@ -6,13 +6,14 @@ use diesel::prelude::*;
 use jiff::Timestamp;
 
 use super::schema::{client_secrets, clinics};
-use super::sql::{At, Json, MaybeAt, codes};
+use super::sql::{At, Json, MaybeAt};
 use super::{StoreError, Tx, with_conn};
 use crate::ids::{ClientSecretId, ClinicId};
 use crate::locale::Locale;
+use crate::words::words;
 use crate::zone::Zone;
 
-codes! {
+words! {
     /// How much a push says on a locked screen; ordered, the later is the stricter.
     PushContent {
         /// The reminder's own text.

@@ -5,11 +5,12 @@ use diesel::upsert::excluded;
 use jiff::Timestamp;
 
 use super::schema::consents;
-use super::sql::{At, codes};
+use super::sql::At;
 use super::{BATCH, StoreError, Tx, with_conn};
 use crate::ids::PatientId;
+use crate::words::words;
 
-codes! {
+words! {
     /// What a consent is about.
     ConsentKind {
         /// Pushes about the care after a treatment.

@@ -6,11 +6,12 @@ use diesel::sql_types::BigInt;
 use jiff::Timestamp;
 
 use super::schema::deliveries;
-use super::sql::{At, Id, Instant, MaybeAt, codes};
+use super::sql::{At, Count, Id, Instant, MaybeAt};
 use super::{BATCH, StoreError, Tx, with_conn};
 use crate::ids::{DeliveryId, DeviceId, LeaseId, PatientId, ReminderId};
+use crate::words::words;
 
-codes! {
+words! {
     /// How an attempt ended.
     DeliveryState {
         /// FCM accepted it.
@@ -37,7 +38,8 @@ pub struct Delivery {
     /// The device it was pushed to; it may be gone since.
     pub device_id: DeviceId,
     /// Which attempt at this device it was, from 1.
-    pub attempt: i32,
+    #[diesel(serialize_as = Count, deserialize_as = Count)]
+    pub attempt: u32,
     /// How it ended.
     pub state: DeliveryState,
     /// FCM's HTTP status.

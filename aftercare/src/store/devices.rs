@@ -9,14 +9,15 @@ use secrecy::{ExposeSecret, SecretString};
 use super::conn::Conn;
 use super::patients::Patient;
 use super::schema::{devices, patients};
-use super::sql::{At, codes};
+use super::sql::At;
 use super::{BATCH, StoreError, Tx, with_conn};
 use crate::ids::{DeviceId, PatientId, SessionId};
 use crate::locale::Locale;
 use crate::seal::{DataKey, Digest, MasterKey, Place};
+use crate::words::words;
 use crate::zone::Zone;
 
-codes! {
+words! {
     /// What a push address is.
     AddressKind {
         /// An FCM registration token.
@@ -24,9 +25,7 @@ codes! {
         /// A Firebase installation id.
         Fid = "fid",
     }
-}
 
-codes! {
     /// What the app runs on.
     Platform {
         /// Android.
@@ -36,9 +35,7 @@ codes! {
         /// A browser.
         Web = "web",
     }
-}
 
-codes! {
     /// Who shows the reminders on a device.
     DeliveryMode {
         /// Pushes do.
@@ -46,9 +43,7 @@ codes! {
         /// The app plans local notifications and wants no pushes.
         LocalFallback = "local_fallback",
     }
-}
 
-codes! {
     /// Whether a device can be reached.
     DeviceState {
         /// It has an address that works as far as we know.

@@ -68,11 +68,6 @@ impl StoreError {
     }
 }
 
-/// A code that this release does not know, in a column that holds codes.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown {0}")]
-pub struct UnknownCode(pub(crate) &'static str);
-
 impl From<SealError> for StoreError {
     fn from(error: SealError) -> Self {
         match error {

@@ -14,6 +14,7 @@ use super::{BATCH, StoreError, Tx, with_conn};
 use crate::clock::Env;
 use crate::ids::{ClinicId, PatientId};
 use crate::locale::Locale;
+use crate::protocol::{QuietHours, RuleId};
 use crate::seal::{DataKey, Digest, MasterKey, Place};
 use crate::zone::Zone;
 
@@ -38,16 +39,7 @@ pub struct Preferences {
     pub push_content: Option<PushContent>,
     /// Rules that the patient does not want to be reminded of.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
-    pub muted_rules: BTreeSet<String>,
-}
-
-/// Quiet hours `[from, until)`, wall clock; over midnight when `from` is after `until`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct QuietHours {
-    /// The first quiet minute.
-    pub from: civil::Time,
-    /// The first minute that is not quiet.
-    pub until: civil::Time,
+    pub muted_rules: BTreeSet<RuleId>,
 }
 
 /// A patient of one clinic.

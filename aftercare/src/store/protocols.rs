@@ -4,7 +4,7 @@ use diesel::prelude::*;
 use jiff::Timestamp;
 
 use super::schema::protocols;
-use super::sql::{At, Json};
+use super::sql::{At, Count, Json};
 use super::{BATCH, StoreError, Tx, with_conn};
 use crate::ids::{ClinicId, ProtocolId};
 
@@ -19,7 +19,8 @@ pub struct ProtocolRecord {
     /// The protocol's name.
     pub slug: String,
     /// The version, from 1.
-    pub version: i32,
+    #[diesel(serialize_as = Count, deserialize_as = Count)]
+    pub version: u32,
     /// The checked document.
     #[diesel(serialize_as = Json<serde_json::Value>, deserialize_as = Json<serde_json::Value>)]
     pub document: serde_json::Value,
@@ -37,13 +38,13 @@ impl Tx<'_> {
     pub fn seed_protocol(
         &mut self,
         slug: &str,
-        version: i32,
+        version: u32,
         document: &serde_json::Value,
     ) -> Result<bool, StoreError> {
         let known: Option<ProtocolId> = with_conn!(self, |c| protocols::table
             .filter(protocols::clinic_id.is_null())
             .filter(protocols::slug.eq(slug))
-            .filter(protocols::version.eq(version))
+            .filter(protocols::version.eq(Count::from(version)))
             .select(protocols::id)
             .first(c)
             .optional())?;
@@ -67,7 +68,7 @@ impl Tx<'_> {
         &mut self,
         clinic: ClinicId,
         slug: &str,
-        version: i32,
+        version: u32,
         document: &serde_json::Value,
     ) -> Result<ProtocolRecord, StoreError> {
         let record = self.protocol_record(Some(clinic), slug, version, document);
@@ -81,7 +82,7 @@ impl Tx<'_> {
         &self,
         clinic_id: Option<ClinicId>,
         slug: &str,
-        version: i32,
+        version: u32,
         document: &serde_json::Value,
     ) -> ProtocolRecord {
         ProtocolRecord {

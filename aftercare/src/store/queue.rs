@@ -10,17 +10,19 @@ use diesel::sql_query;
 use diesel::sql_types::{BigInt, Nullable, Text};
 use jiff::Timestamp;
 
+use super::deliveries::DeliveryState;
 use super::reminders::Reminder;
 use super::schema::{clinics, deliveries, reminders};
 use super::sql::{At, Id, Instant};
 use super::{StoreError, Tx, with_conn};
 use crate::ids::{LeaseId, ReminderId};
+use crate::planner::{Reason, ReminderState};
 
 /// How many completions one statement writes, with five bound values for each.
 const BATCH: usize = 500;
 
 /// What became of a claimed reminder.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Completion {
     /// Which one.
     pub id: ReminderId,
@@ -28,8 +30,8 @@ pub struct Completion {
     pub outcome: Outcome,
 }
 
-/// The ways a claim ends. Reasons are stable codes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The ways a claim ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// A device accepted it.
     Sent {
@@ -49,34 +51,33 @@ pub enum Outcome {
     /// It ended past its use-by.
     Expired {
         /// Why.
-        reason: String,
+        reason: Reason,
     },
     /// It was refused for good.
     Failed {
         /// Why.
-        reason: String,
+        reason: Reason,
     },
     /// It is not to be sent after all.
     Skipped {
         /// Why.
-        reason: String,
+        reason: Reason,
     },
 }
 
 /// A completion's columns: state, reason, `attempt_at`, `sent_at`.
-type Columns<'a> = (&'static str, Option<&'a str>, Option<Timestamp>, Option<Timestamp>);
+type Columns = (ReminderState, Reason, Option<Timestamp>, Option<Timestamp>);
 
 impl Outcome {
-    fn columns(&self) -> Columns<'_> {
-        match self {
-            Self::Sent { at } => ("sent", None, None, Some(*at)),
-            Self::Retry { attempt_at } => ("planned", None, Some(*attempt_at), None),
-            Self::NoDevice { attempt_at } => {
-                ("planned", Some("no-device"), Some(*attempt_at), None)
-            }
-            Self::Expired { reason } => ("expired", Some(reason), None, None),
-            Self::Failed { reason } => ("failed", Some(reason), None, None),
-            Self::Skipped { reason } => ("skipped", Some(reason), None, None),
+    fn columns(&self) -> Columns {
+        use ReminderState::{Expired, Failed, Planned, Sent, Skipped};
+        match *self {
+            Self::Sent { at } => (Sent, Reason::Accepted, None, Some(at)),
+            Self::Retry { attempt_at } => (Planned, Reason::Retrying, Some(attempt_at), None),
+            Self::NoDevice { attempt_at } => (Planned, Reason::NoDevice, Some(attempt_at), None),
+            Self::Expired { reason } => (Expired, reason, None, None),
+            Self::Failed { reason } => (Failed, reason, None, None),
+            Self::Skipped { reason } => (Skipped, reason, None, None),
         }
     }
 }
@@ -85,7 +86,7 @@ impl Outcome {
 #[derive(Debug, Clone, PartialEq, Eq, Queryable)]
 pub struct QueueDepth {
     /// The state.
-    pub state: String,
+    pub state: ReminderState,
     /// How many reminders are in it.
     pub count: i64,
 }
@@ -207,7 +208,7 @@ impl Tx<'_> {
                 query = query
                     .bind::<Id, _>(completion.id)
                     .bind::<Text, _>(state)
-                    .bind::<Nullable<Text>, _>(reason)
+                    .bind::<Text, _>(reason)
                     .bind::<Nullable<Instant>, _>(attempt_at.map(At))
                     .bind::<Nullable<Instant>, _>(sent_at.map(At));
             }
@@ -223,7 +224,7 @@ impl Tx<'_> {
         let first = self.first_attempt_at()?;
         let retry: Option<Option<At>> = with_conn!(self, |c| deliveries::table
             .inner_join(reminders::table.inner_join(clinics::table))
-            .filter(deliveries::state.eq("retry"))
+            .filter(deliveries::state.eq(DeliveryState::Retry))
             .filter(deliveries::retry_at.is_not_null())
             .filter(clinics::paused.eq(false))
             .order(deliveries::retry_at)
@@ -247,7 +248,7 @@ impl Tx<'_> {
     fn first_attempt_at(&mut self) -> Result<Option<Timestamp>, StoreError> {
         let first: Option<Option<At>> = with_conn!(self, |c| reminders::table
             .inner_join(clinics::table)
-            .filter(reminders::state.eq("planned"))
+            .filter(reminders::state.eq(ReminderState::Planned))
             .filter(clinics::paused.eq(false))
             .order((reminders::attempt_at, reminders::id))
             .select(reminders::attempt_at)

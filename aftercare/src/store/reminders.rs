@@ -6,9 +6,11 @@ use jiff::Timestamp;
 
 use super::conn::Conn;
 use super::schema::reminders;
-use super::sql::{At, Json, MaybeAt};
+use super::sql::{At, Count, Json, MaybeAt};
 use super::{BATCH, StoreError, Tx, with_conn};
 use crate::ids::{ClinicId, LeaseId, PatientId, ReminderId, TreatmentId};
+use crate::planner::{Member, Reason, ReminderState};
+use crate::protocol::StepId;
 
 /// One planned notification.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, Insertable, QueryableByName)]
@@ -23,7 +25,7 @@ pub struct Reminder {
     /// With `step_id` the key: unique, and kept for good.
     pub treatment_id: TreatmentId,
     /// The protocol's step; of a bundle its first.
-    pub step_id: String,
+    pub step_id: StepId,
     /// When it is due: what people see.
     #[diesel(serialize_as = At, deserialize_as = At)]
     pub due_at: Timestamp,
@@ -31,17 +33,18 @@ pub struct Reminder {
     #[diesel(serialize_as = At, deserialize_as = At)]
     pub use_by: Timestamp,
     /// Where it stands.
-    pub state: String,
+    pub state: ReminderState,
     /// Why it stands there.
-    pub reason: Option<String>,
+    pub reason: Option<Reason>,
     /// The steps it carries.
-    #[diesel(serialize_as = Json<Vec<serde_json::Value>>, deserialize_as = Json<Vec<serde_json::Value>>)]
-    pub members: Vec<serde_json::Value>,
+    #[diesel(serialize_as = Json<Vec<Member>>, deserialize_as = Json<Vec<Member>>)]
+    pub members: Vec<Member>,
     /// When the queue looks at it next; set while it is planned.
     #[diesel(serialize_as = MaybeAt, deserialize_as = MaybeAt)]
     pub attempt_at: Option<Timestamp>,
     /// How often it was claimed.
-    pub attempts: i32,
+    #[diesel(serialize_as = Count, deserialize_as = Count)]
+    pub attempts: u32,
     /// Whose claim it is under; set while it is claimed.
     pub lease_id: Option<LeaseId>,
     /// Until when that claim holds.

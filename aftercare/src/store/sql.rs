@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
+use std::str::FromStr;
 
 use diesel::backend::Backend;
 use diesel::deserialize::{self, FromSql, Queryable};
@@ -17,7 +18,7 @@ use diesel::internal::derives::as_expression::Bound;
 use diesel::pg::{Pg, PgValue};
 use diesel::query_builder::QueryId;
 use diesel::serialize::{self, IsNull, Output, ToSql};
-use diesel::sql_types::{BigInt, Binary, Nullable, SqlType, Text};
+use diesel::sql_types::{BigInt, Binary, Integer, Nullable, SqlType, Text};
 use diesel::sqlite::Sqlite;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -29,6 +30,8 @@ use crate::ids::{
     ProtocolId, RefreshTokenId, ReminderId, SessionId, TreatmentId,
 };
 use crate::locale::Locale;
+use crate::planner::{Member, Reason, ReminderState};
+use crate::protocol::{Area, StepId};
 use crate::seal::Digest;
 use crate::zone::Zone;
 
@@ -286,6 +289,45 @@ where
     }
 }
 
+/// A count or a version: unsigned here, a signed integer in both engines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Count(i32);
+
+expressions!(Integer: Count);
+columns!(Integer: Count);
+
+impl From<u32> for Count {
+    /// What does not fit stays at the largest that does: nobody counts that far.
+    fn from(count: u32) -> Self {
+        Self(i32::try_from(count).unwrap_or(i32::MAX))
+    }
+}
+
+impl From<Count> for u32 {
+    fn from(Count(count): Count) -> Self {
+        count.unsigned_abs()
+    }
+}
+
+impl<DB: Backend> ToSql<Integer, DB> for Count
+where
+    i32: ToSql<Integer, DB>,
+{
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, DB>) -> serialize::Result {
+        self.0.to_sql(out)
+    }
+}
+
+impl<DB: Backend> FromSql<Integer, DB> for Count
+where
+    i32: FromSql<Integer, DB>,
+{
+    fn from_sql(value: DB::RawValue<'_>) -> deserialize::Result<Self> {
+        let count = i32::from_sql(value)?;
+        if count < 0 { Err("a negative count".into()) } else { Ok(Self(count)) }
+    }
+}
+
 /// A value kept as JSON, through serde.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Json<T>(pub(super) T);
@@ -313,8 +355,8 @@ macro_rules! documents {
 documents!(
     serde_json::Value,
     BTreeMap<String, String>,
-    BTreeSet<String>,
-    Vec<serde_json::Value>,
+    BTreeSet<Area>,
+    Vec<Member>,
     super::patients::Preferences,
 );
 
@@ -348,9 +390,9 @@ impl<T: DeserializeOwned> FromSql<Doc, Sqlite> for Json<T> {
     }
 }
 
-/// Types kept as text, through `Display` and `FromStr`.
+/// Types kept as text, through `Display` and a way back.
 macro_rules! texts {
-    ($($rust:ty),+ $(,)?) => {
+    ($parse:path: $($rust:ty),+ $(,)?) => {
         expressions!(Text: $($rust),+);
         columns!(Text: $($rust),+);
         nullable_expressions!(Text: $($rust),+);
@@ -374,7 +416,7 @@ macro_rules! texts {
                 String: FromSql<Text, DB>,
             {
                 fn from_sql(value: DB::RawValue<'_>) -> deserialize::Result<Self> {
-                    Ok(<String as FromSql<Text, DB>>::from_sql(value)?.parse()?)
+                    Ok($parse(<String as FromSql<Text, DB>>::from_sql(value)?.as_str())?)
                 }
             }
         )+
@@ -382,8 +424,11 @@ macro_rules! texts {
 }
 
 texts!(
+    FromStr::from_str:
     Locale,
     Zone,
+    Reason,
+    ReminderState,
     super::clinics::PushContent,
     super::consents::ConsentKind,
     super::deliveries::DeliveryState,
@@ -393,46 +438,4 @@ texts!(
     super::devices::Platform,
     super::treatments::TreatmentState,
 );
-
-/// An enum with one stable code for each variant: in the tables, in JSON and in text.
-macro_rules! codes {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $code:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(
-            Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash,
-            serde::Serialize, serde::Deserialize,
-        )]
-        pub enum $name {
-            $($(#[$variant_doc])* #[serde(rename = $code)] $variant,)+
-        }
-
-        impl $name {
-            /// The stable code.
-            #[must_use]
-            pub fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $code,)+
-                }
-            }
-        }
-
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.pad(self.as_str())
-            }
-        }
-
-        impl std::str::FromStr for $name {
-            type Err = $crate::store::UnknownCode;
-
-            fn from_str(text: &str) -> Result<Self, Self::Err> {
-                match text {
-                    $($code => Ok(Self::$variant),)+
-                    _ => Err($crate::store::UnknownCode(stringify!($name))),
-                }
-            }
-        }
-    };
-}
-
-pub(crate) use codes;
+texts!(TryFrom::try_from: StepId);

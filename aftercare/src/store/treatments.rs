@@ -8,13 +8,15 @@ use jiff::Timestamp;
 
 use super::patients::Patient;
 use super::schema::{patients, treatments};
-use super::sql::{At, Json, MaybeAt, codes};
+use super::sql::{At, Json, MaybeAt};
 use super::{BATCH, StoreError, Tx, with_conn};
 use crate::ids::{ClinicId, PatientId, ProtocolId, TreatmentId};
+use crate::protocol::Area;
 use crate::seal::{DataKey, Digest, MasterKey, Place};
+use crate::words::words;
 use crate::zone::Zone;
 
-codes! {
+words! {
     /// Whether a treatment counts.
     TreatmentState {
         /// It does.
@@ -46,7 +48,7 @@ pub struct Treatment {
     /// The treatment's zone; day 0 is T's calendar day in it.
     pub time_zone: Zone,
     /// The areas treated.
-    pub areas: BTreeSet<String>,
+    pub areas: BTreeSet<Area>,
     /// Whether it counts.
     pub state: TreatmentState,
     /// The next booked session.
@@ -88,7 +90,7 @@ pub struct NewTreatment {
     /// The treatment's zone.
     pub time_zone: Zone,
     /// The areas treated.
-    pub areas: BTreeSet<String>,
+    pub areas: BTreeSet<Area>,
     /// The next booked session.
     pub next_session_at: Option<Timestamp>,
     /// The clinic's own notes on it.
@@ -128,8 +130,8 @@ struct Row {
     #[diesel(serialize_as = At, deserialize_as = At)]
     completed_at: Timestamp,
     time_zone: Zone,
-    #[diesel(serialize_as = Json<BTreeSet<String>>, deserialize_as = Json<BTreeSet<String>>)]
-    areas: BTreeSet<String>,
+    #[diesel(serialize_as = Json<BTreeSet<Area>>, deserialize_as = Json<BTreeSet<Area>>)]
+    areas: BTreeSet<Area>,
     state: TreatmentState,
     #[diesel(serialize_as = MaybeAt, deserialize_as = MaybeAt)]
     next_session_at: Option<Timestamp>,
