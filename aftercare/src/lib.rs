@@ -1,5 +1,6 @@
 //! What Aftercare is about: protocols, the planner, the clock and the store. No HTTP here.
 
+pub mod care;
 pub mod clock;
 pub mod ids;
 pub mod locale;

@@ -1,0 +1,211 @@
+//! All that is stored about a patient, and the facts that planning sees in it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::protocols;
+use crate::ids::{PatientId, ProtocolId};
+use crate::locale::Locale;
+use crate::planner::{CourseState, Facts, Key, Person, Standing, TreatmentFacts, courses};
+use crate::protocol::Protocol;
+use crate::store::{
+    Clinic, Consent, ConsentKind, Device, DeviceState, Patient, Reminder, StoreError, Treatment,
+    TreatmentState, Tx,
+};
+use crate::zone::Zone;
+
+/// One patient's records.
+#[derive(Debug)]
+pub struct Case {
+    /// The patient.
+    pub patient: Patient,
+    /// Their clinic.
+    pub clinic: Clinic,
+    /// Their devices.
+    pub devices: Vec<Device>,
+    /// Their treatments, voided ones too.
+    pub treatments: Vec<Treatment>,
+    /// Their reminders, whatever their state.
+    pub reminders: Vec<Reminder>,
+    /// What planning sees in all this.
+    pub facts: Facts,
+    /// Where each treatment stands in its course.
+    pub courses: std::collections::BTreeMap<crate::ids::TreatmentId, CourseState>,
+}
+
+/// The records of one patient, locked: nobody else plans for them, or claims a reminder of theirs,
+/// until the transaction ends. `None` when there is no such patient.
+///
+/// # Errors
+/// When the database refuses.
+pub fn locked_case(tx: &mut Tx<'_>, patient: PatientId) -> Result<Option<Case>, StoreError> {
+    let Some(patient) = tx.lock_patient(patient)? else { return Ok(None) };
+    let reminders = tx.lock_reminders(patient.id)?;
+    Ok(gather(tx, vec![patient], reminders)?.pop())
+}
+
+/// The records of many patients, as they are now; those there are none of are left out.
+///
+/// # Errors
+/// When the database refuses.
+pub fn cases(tx: &mut Tx<'_>, patients: &[PatientId]) -> Result<Vec<Case>, StoreError> {
+    let patients = tx.patients_by_id(patients)?;
+    let ids: Vec<_> = patients.iter().map(|patient| patient.id).collect();
+    let reminders = tx.reminders_of(&ids)?;
+    gather(tx, patients, reminders)
+}
+
+fn gather(
+    tx: &mut Tx<'_>,
+    patients: Vec<Patient>,
+    reminders: Vec<Reminder>,
+) -> Result<Vec<Case>, StoreError> {
+    let ids: Vec<_> = patients.iter().map(|patient| patient.id).collect();
+    let mut clinic_ids: Vec<_> = patients.iter().map(|patient| patient.clinic_id).collect();
+    clinic_ids.sort_unstable();
+    clinic_ids.dedup();
+    let clinics: HashMap<_, _> =
+        tx.clinics_by_id(&clinic_ids)?.into_iter().map(|clinic| (clinic.id, clinic)).collect();
+    let treatments = tx.treatments_of(&ids)?;
+    let protocol_ids: Vec<_> = treatments.iter().map(|treatment| treatment.protocol_id).collect();
+    let protocols = protocols::by_id(tx, &protocol_ids)?;
+    let mut treatments = group(treatments, |treatment| treatment.patient_id);
+    let mut devices = group(tx.devices_of(&ids)?, |device| device.patient_id);
+    let mut consents = group(tx.consents_of(&ids)?, |consent| consent.patient_id);
+    let mut reminders = group(reminders, |reminder| reminder.patient_id);
+    let case = |patient: Patient| {
+        let id = patient.id;
+        let clinic = clinics.get(&patient.clinic_id).cloned();
+        let clinic = clinic.ok_or_else(|| StoreError::Corrupt(format!("{id:?} has no clinic")))?;
+        Records {
+            clinic,
+            devices: devices.remove(&id).unwrap_or_default(),
+            consents: consents.remove(&id).unwrap_or_default(),
+            treatments: treatments.remove(&id).unwrap_or_default(),
+            reminders: reminders.remove(&id).unwrap_or_default(),
+            patient,
+        }
+        .case(&protocols)
+    };
+    patients.into_iter().map(case).collect()
+}
+
+fn group<T>(rows: Vec<T>, of: impl Fn(&T) -> PatientId) -> HashMap<PatientId, Vec<T>> {
+    let mut groups: HashMap<PatientId, Vec<T>> = HashMap::new();
+    for row in rows {
+        groups.entry(of(&row)).or_default().push(row);
+    }
+    groups
+}
+
+struct Records {
+    patient: Patient,
+    clinic: Clinic,
+    devices: Vec<Device>,
+    consents: Vec<Consent>,
+    treatments: Vec<Treatment>,
+    reminders: Vec<Reminder>,
+}
+
+impl Records {
+    fn case(self, protocols: &HashMap<ProtocolId, Arc<Protocol>>) -> Result<Case, StoreError> {
+        let treatments: Result<Vec<_>, _> =
+            self.treatments.iter().map(|treatment| treatment_facts(treatment, protocols)).collect();
+        let facts = Facts {
+            person: self.person(),
+            treatments: treatments?,
+            standing: self.reminders.iter().map(standing).collect(),
+            reachable: self.devices.iter().any(reachable),
+        };
+        Ok(Case {
+            courses: courses(&facts.treatments),
+            facts,
+            patient: self.patient,
+            clinic: self.clinic,
+            devices: self.devices,
+            treatments: self.treatments,
+            reminders: self.reminders,
+        })
+    }
+
+    fn person(&self) -> Person {
+        let (zone, locale) = self.zone_and_locale();
+        let wishes = &self.patient.preferences;
+        let withdrawn = |kind| self.consents.iter().any(|c| c.kind == kind && !c.granted);
+        let mut slots = self.clinic.slots.clone();
+        if let Some(phone) = &self.clinic.contact_phone {
+            slots.insert("contact_phone".to_owned(), phone.clone());
+        }
+        Person {
+            id: Some(self.patient.id),
+            zone,
+            locale,
+            quiet_hours: wishes.quiet_hours,
+            exercise_hour: wishes.exercise_hour,
+            muted: wishes.muted_rules.clone(),
+            aftercare: !withdrawn(ConsentKind::Aftercare),
+            recall: !withdrawn(ConsentKind::Recall),
+            slots,
+        }
+    }
+
+    /// The patient's own wish, else the phone that synced last, else what the clinic said of the
+    /// patient, else the clinic's own.
+    fn zone_and_locale(&self) -> (Zone, Locale) {
+        let (wishes, told) = (&self.patient.preferences, &self.patient);
+        let active = self.devices.iter().filter(|device| device.state == DeviceState::Active);
+        let phone = active.max_by_key(|device| (device.last_seen_at, device.id));
+        let zone = wishes
+            .time_zone
+            .as_ref()
+            .or(phone.map(|device| &device.time_zone))
+            .or(told.time_zone.as_ref())
+            .unwrap_or(&self.clinic.time_zone);
+        let locale = wishes
+            .locale
+            .as_ref()
+            .or(phone.map(|device| &device.locale))
+            .or(told.locale.as_ref())
+            .unwrap_or(&self.clinic.locale);
+        (zone.clone(), locale.clone())
+    }
+}
+
+/// Whether a push to the device would be seen.
+pub(super) fn reachable(device: &Device) -> bool {
+    device.state == DeviceState::Active && device.notifications_enabled && device.address.is_some()
+}
+
+fn treatment_facts(
+    treatment: &Treatment,
+    protocols: &HashMap<ProtocolId, Arc<Protocol>>,
+) -> Result<TreatmentFacts, StoreError> {
+    let id = treatment.id;
+    let protocol = protocols.get(&treatment.protocol_id);
+    let protocol =
+        protocol.ok_or_else(|| StoreError::Corrupt(format!("{id:?} has no protocol")))?;
+    Ok(TreatmentFacts {
+        id,
+        protocol: Arc::clone(protocol),
+        completed_at: treatment.completed_at,
+        recorded_at: treatment.recorded_at,
+        zone: treatment.time_zone.clone(),
+        areas: treatment.areas.clone(),
+        voided: treatment.state == TreatmentState::Voided,
+        next_session_at: treatment.next_session_at,
+    })
+}
+
+pub(super) fn key_of(reminder: &Reminder) -> Key {
+    Key { treatment: reminder.treatment_id, step: reminder.step_id.clone() }
+}
+
+fn standing(reminder: &Reminder) -> Standing {
+    Standing {
+        key: key_of(reminder),
+        members: reminder.members.clone(),
+        state: reminder.state,
+        reason: reminder.reason,
+        due_at: reminder.due_at,
+    }
+}

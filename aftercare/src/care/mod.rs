@@ -1,0 +1,28 @@
+//! Units of work: what the API and the scheduler do, each over one open transaction.
+//!
+//! A request handler opens a transaction, calls one function from here and commits: a treatment
+//! and its plan are recorded together or not at all. Whatever changes what planning looks at ends
+//! with [`replan`].
+
+mod can;
+mod case;
+mod devices;
+mod patients;
+mod plan;
+mod protocols;
+mod timeline;
+mod treatments;
+
+pub use can::{CanAnswer, CanError, Verdict, can};
+pub use case::{Case, cases, locked_case};
+pub use devices::{register_device, remove_device};
+pub use patients::upsert_patient;
+pub use plan::{replan, replan_case};
+pub use protocols::{protocol_of, seed_protocols};
+pub use timeline::{
+    ClinicCard, CourseView, ReminderView, RestrictionView, Timeline, TreatmentView, timeline,
+    treatment, treatment_views,
+};
+pub use treatments::{
+    PatientRef, RecordError, Recorded, SessionDone, record_treatment, void_treatment,
+};

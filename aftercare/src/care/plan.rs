@@ -1,0 +1,61 @@
+//! Planning a patient anew, and writing down what changed.
+
+use super::case::{Case, key_of, locked_case};
+use crate::ids::PatientId;
+use crate::planner::{Change, ReminderState, diff, plan};
+use crate::store::{Reminder, StoreError, Tx};
+
+/// Plans a patient anew with what is known now, and makes the stored reminders equal to the plan.
+/// A plan that did not change writes nothing. Whether anything changed.
+///
+/// # Errors
+/// When the database refuses.
+pub fn replan(tx: &mut Tx<'_>, patient: PatientId) -> Result<bool, StoreError> {
+    match locked_case(tx, patient)? {
+        Some(case) => replan_case(tx, &case),
+        None => Ok(false),
+    }
+}
+
+/// [`replan`] for records that this transaction has locked already.
+///
+/// # Errors
+/// When the database refuses.
+pub fn replan_case(tx: &mut Tx<'_>, case: &Case) -> Result<bool, StoreError> {
+    let plan = plan(&case.facts, tx.now());
+    let rows: Vec<_> =
+        diff(&case.facts, &plan).into_iter().map(|change| row(tx, case, change)).collect();
+    if rows.is_empty() {
+        return Ok(false);
+    }
+    tx.save_reminders(&rows)?;
+    tx.bump_plan_version(case.patient.id)?;
+    Ok(true)
+}
+
+/// A change as a row. It ends whatever claim there was: who held it can complete nothing.
+fn row(tx: &Tx<'_>, case: &Case, change: Change) -> Reminder {
+    let stored = case.reminders.iter().find(|reminder| key_of(reminder) == change.key);
+    let planned = change.state == ReminderState::Planned;
+    let arranged = stored.filter(|_| !change.requeue);
+    let attempt_at = arranged.and_then(|row| row.attempt_at).unwrap_or(change.due_at);
+    Reminder {
+        id: stored.map_or_else(|| tx.env().id(), |row| row.id),
+        clinic_id: case.clinic.id,
+        patient_id: case.patient.id,
+        treatment_id: change.key.treatment,
+        step_id: change.key.step,
+        due_at: change.due_at,
+        use_by: change.use_by,
+        state: change.state,
+        reason: change.reason,
+        members: change.members,
+        attempt_at: planned.then_some(attempt_at),
+        attempts: arranged.map_or(0, |row| row.attempts),
+        lease_id: None,
+        leased_until: None,
+        sent_at: stored.and_then(|row| row.sent_at),
+        created_at: stored.map_or(tx.now(), |row| row.created_at),
+        updated_at: tx.now(),
+    }
+}

@@ -1,0 +1,279 @@
+//! Recording a completed session, and taking it back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use super::case::locked_case;
+use super::patients::upsert_patient;
+use super::plan::replan_case;
+use super::protocols::protocol_of;
+use super::timeline::{TreatmentView, treatment};
+use crate::ids::{ClinicId, PatientId, TreatmentId};
+use crate::locale::Locale;
+use crate::protocol::{Area, Protocol};
+use crate::seal::Digest;
+use crate::store::{AuditEntry, NewTreatment, Patient, ProtocolRecord, StoreError, Treatment, Tx};
+use crate::zone::Zone;
+
+/// How far ahead of ours the clinic's clock may be.
+const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
+
+/// 2000-01-01T00:00Z: nobody records an earlier session.
+const EARLIEST: Timestamp = Timestamp::constant(946_684_800, 0);
+
+/// The next session is at most this long after the last.
+const LONGEST_BOOKING: SignedDuration = SignedDuration::from_hours(24 * 366 * 5);
+
+/// The *session done* event, as the clinic sent it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SessionDone {
+    /// The clinic's id of the event, in the namespace of plain events.
+    #[serde(skip)]
+    pub event_id: String,
+    /// Whose session it was.
+    pub patient: PatientRef,
+    /// The protocol's slug.
+    pub protocol: String,
+    /// When the session ended.
+    pub completed_at: Timestamp,
+    /// The treatment's zone.
+    pub time_zone: Option<Zone>,
+    /// The areas treated.
+    pub areas: Option<BTreeSet<Area>>,
+    /// When the next session is booked for.
+    pub next_session_at: Option<Timestamp>,
+    /// The clinic's own notes.
+    pub metadata: Option<BTreeMap<String, String>>,
+}
+
+/// A patient in an event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum PatientRef {
+    /// One who must be known already.
+    Known(String),
+    /// One who is made, or brought up to date.
+    Inline {
+        /// What the clinic calls the patient.
+        reference: String,
+        /// The patient's zone.
+        time_zone: Option<Zone>,
+        /// The patient's language.
+        locale: Option<Locale>,
+    },
+}
+
+/// What became of an event.
+#[derive(Debug)]
+pub enum Recorded {
+    /// It was new.
+    New(TreatmentView),
+    /// It was known; the treatment as it is now.
+    Repeat(TreatmentView),
+}
+
+/// Why an event is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// No such patient at this clinic.
+    #[error("no patient of this clinic has that reference; create the patient, or send `patient`")]
+    UnknownPatient,
+    /// No such protocol.
+    #[error("no protocol of that name; known are {}", .known.join(", "))]
+    UnknownProtocol {
+        /// What could stand there.
+        known: Vec<String>,
+    },
+    /// The protocol is not applied there.
+    #[error("the protocol is not applied to the {area}; it knows {}", .known.join(", "))]
+    AreaNotTreated {
+        /// The area.
+        area: Area,
+        /// What could stand there.
+        known: Vec<String>,
+    },
+    /// The id was used for an event that said something else.
+    #[error("another event with other content has this id")]
+    ConflictingEvent,
+    /// The session ends in the future.
+    #[error("the session ends more than 5 minutes in the future")]
+    CompletedInFuture,
+    /// The session ended before 2000.
+    #[error("the session ended before the year 2000")]
+    CompletedTooLongAgo,
+    /// The next session is not after this one, or years away.
+    #[error("the next session must be after this one, and within five years of it")]
+    NextSessionOutOfRange,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Records a completed session and plans its reminders, or finds that it was recorded before.
+///
+/// # Errors
+/// [`RecordError`]; then nothing is to be written.
+pub fn record_treatment(
+    tx: &mut Tx<'_>,
+    clinic: ClinicId,
+    event: SessionDone,
+) -> Result<Recorded, RecordError> {
+    let content = content_hash(tx, &event)?;
+    if let Some(known) = tx.treatment_by_event(clinic, NAMESPACE, &event.event_id)? {
+        return repeat(tx, clinic, &known, content);
+    }
+    check_times(&event, tx.now())?;
+    let (record, protocol) = protocol(tx, clinic, &event.protocol)?;
+    let areas = areas(&protocol, event.areas.as_ref())?;
+    let patient = patient(tx, clinic, &event.patient)?;
+    let time_zone = treatment_zone(tx, &event, &patient)?;
+    let new = NewTreatment {
+        namespace: NAMESPACE.to_owned(),
+        event_id: event.event_id.clone(),
+        content_hash: content,
+        protocol_id: record.id,
+        completed_at: event.completed_at,
+        time_zone,
+        areas,
+        next_session_at: event.next_session_at,
+        metadata: event.metadata,
+    };
+    let Some(recorded) = tx.insert_treatment(&patient, new)? else {
+        // Another request recorded it since we looked.
+        let known = tx.treatment_by_event(clinic, NAMESPACE, &event.event_id)?;
+        let known = known.ok_or_else(|| StoreError::Busy("the event is being recorded".into()))?;
+        return repeat(tx, clinic, &known, content);
+    };
+    plan_and_note(tx, patient.id, &recorded, "treatment.recorded")?;
+    Ok(Recorded::New(view(tx, clinic, recorded.id)?))
+}
+
+/// Takes a treatment back: nothing more is sent for it, and its course forgets it. Doing it again
+/// changes nothing. `None` when the clinic has no such treatment.
+///
+/// # Errors
+/// When the database refuses.
+pub fn void_treatment(
+    tx: &mut Tx<'_>,
+    clinic: ClinicId,
+    id: TreatmentId,
+) -> Result<Option<TreatmentView>, StoreError> {
+    let Some(known) = tx.treatment(clinic, id)? else { return Ok(None) };
+    tx.lock_patient(known.patient_id)?;
+    if tx.set_voided(id)? {
+        plan_and_note(tx, known.patient_id, &known, "treatment.voided")?;
+    }
+    treatment(tx, clinic, id)
+}
+
+/// Plain events: their ids are apart from those of CloudEvents and FHIR.
+const NAMESPACE: &str = "event";
+
+fn plan_and_note(
+    tx: &mut Tx<'_>,
+    patient: PatientId,
+    treatment: &Treatment,
+    action: &str,
+) -> Result<(), StoreError> {
+    if let Some(case) = locked_case(tx, patient)? {
+        replan_case(tx, &case)?;
+    }
+    tx.append_audit(&AuditEntry {
+        clinic_id: Some(treatment.clinic_id),
+        actor: &format!("clinic:{}", treatment.clinic_id),
+        action,
+        subject: Some(&format!("treatment:{}", treatment.id)),
+    })?;
+    Ok(())
+}
+
+/// Two events say the same when they do after parsing and before defaults.
+fn content_hash(tx: &Tx<'_>, event: &SessionDone) -> Result<Digest, StoreError> {
+    let content =
+        serde_json::to_vec(event).map_err(|error| StoreError::Internal(error.to_string()))?;
+    Ok(tx.content_hash(&content))
+}
+
+fn repeat(
+    tx: &mut Tx<'_>,
+    clinic: ClinicId,
+    known: &Treatment,
+    content: Digest,
+) -> Result<Recorded, RecordError> {
+    if known.content_hash != content {
+        return Err(RecordError::ConflictingEvent);
+    }
+    Ok(Recorded::Repeat(view(tx, clinic, known.id)?))
+}
+
+fn view(tx: &mut Tx<'_>, clinic: ClinicId, id: TreatmentId) -> Result<TreatmentView, StoreError> {
+    let view = treatment(tx, clinic, id)?;
+    view.ok_or_else(|| StoreError::Corrupt(format!("{id:?} is gone in its own transaction")))
+}
+
+fn check_times(event: &SessionDone, now: Timestamp) -> Result<(), RecordError> {
+    if event.completed_at < EARLIEST {
+        return Err(RecordError::CompletedTooLongAgo);
+    }
+    if event.completed_at.duration_since(now) > CLOCK_SKEW {
+        return Err(RecordError::CompletedInFuture);
+    }
+    if let Some(next) = event.next_session_at {
+        let ahead = next.duration_since(event.completed_at);
+        if ahead <= SignedDuration::ZERO || ahead > LONGEST_BOOKING {
+            return Err(RecordError::NextSessionOutOfRange);
+        }
+    }
+    Ok(())
+}
+
+fn protocol(
+    tx: &mut Tx<'_>,
+    clinic: ClinicId,
+    slug: &str,
+) -> Result<(ProtocolRecord, std::sync::Arc<Protocol>), RecordError> {
+    let Some(record) = tx.latest_protocol(clinic, slug)? else {
+        let known = tx.protocols(clinic)?.into_iter().map(|record| record.slug).collect();
+        return Err(RecordError::UnknownProtocol { known });
+    };
+    let protocol = protocol_of(&record)?;
+    Ok((record, protocol))
+}
+
+fn areas(
+    protocol: &Protocol,
+    treated: Option<&BTreeSet<Area>>,
+) -> Result<BTreeSet<Area>, RecordError> {
+    let Some(treated) = treated else { return Ok(protocol.default_areas.clone()) };
+    if let Some(area) = treated.difference(&protocol.areas).next() {
+        let known = protocol.areas.iter().map(ToString::to_string).collect();
+        return Err(RecordError::AreaNotTreated { area: *area, known });
+    }
+    Ok(treated.clone())
+}
+
+fn patient(tx: &mut Tx<'_>, clinic: ClinicId, of: &PatientRef) -> Result<Patient, RecordError> {
+    match of {
+        PatientRef::Known(reference) => {
+            tx.patient_by_ref(clinic, reference)?.ok_or(RecordError::UnknownPatient)
+        }
+        PatientRef::Inline { reference, time_zone, locale } => {
+            Ok(upsert_patient(tx, clinic, reference, time_zone.clone(), locale.clone())?.0)
+        }
+    }
+}
+
+/// The event's zone, else the patient's at this moment, else the clinic's.
+fn treatment_zone(
+    tx: &mut Tx<'_>,
+    event: &SessionDone,
+    patient: &Patient,
+) -> Result<Zone, StoreError> {
+    if let Some(zone) = &event.time_zone {
+        return Ok(zone.clone());
+    }
+    let case = locked_case(tx, patient.id)?;
+    let case = case.ok_or_else(|| StoreError::Busy("the patient is being erased".into()))?;
+    Ok(case.facts.person.zone)
+}
