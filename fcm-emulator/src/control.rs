@@ -2,7 +2,7 @@
 
 use http::{Method, StatusCode};
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::answer::{self, Answer};
 use crate::emulator::Shared;
@@ -92,8 +92,11 @@ fn bad(fault: &str) -> Answer {
     answer::refuse(StatusCode::BAD_REQUEST, fault)
 }
 
+/// Reads a JSON object. (serde alone would take a list of a struct's fields as well.)
 fn read<T: DeserializeOwned>(call: &Call) -> Result<T, String> {
-    serde_json::from_slice(&call.body).map_err(|error| error.to_string())
+    serde_json::from_slice::<Map<String, Value>>(&call.body)
+        .and_then(|object| serde_json::from_value(Value::Object(object)))
+        .map_err(|error| error.to_string())
 }
 
 fn checked(fault: Fault) -> Result<Fault, String> {
@@ -118,6 +121,7 @@ shows what phones would show. Nothing leaves this machine.
 Google's endpoints
   POST   /token                                  access token for a signed assertion (RS256)
   POST   /v1/projects/{project}/messages:send
+  POST   /iid/v1:batchAdd, /iid/v1:batchRemove   topic subscriptions
 
 The phones
   GET    /inbox                                  what all phones show

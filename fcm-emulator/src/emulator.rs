@@ -292,11 +292,4 @@ impl EmulatorHandle {
             tracing::warn!(%error, "the emulator did not stop cleanly");
         }
     }
-
-    /// Completes when the emulator has ended by itself, which it does not without a fault in it.
-    pub async fn wait(&mut self) {
-        if let Err(error) = (&mut self.task).await {
-            tracing::warn!(%error, "the emulator ended");
-        }
-    }
 }

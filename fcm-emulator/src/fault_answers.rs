@@ -2,12 +2,13 @@
 
 use aftercare::clock::Env;
 use http::StatusCode;
-use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::RETRY_AFTER;
 use jiff::SignedDuration;
 use jiff::fmt::rfc2822::DateTimePrinter;
 use serde_json::json;
 
 use crate::answer::{self, Answer, Refusal, fcm_error};
+use crate::bearer::{BearerFault, unauthenticated};
 use crate::faults::{Endpoint, Fault, FaultKind, RetryAfter};
 use crate::schema::Violation;
 
@@ -110,48 +111,6 @@ pub(crate) fn unregistered() -> Refusal {
         message: "Requested entity was not found.".to_owned(),
         details: vec![fcm_error("UNREGISTERED")],
     }
-}
-
-/// Why a request's credentials do not do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum BearerFault {
-    /// There are none.
-    Missing,
-    /// They are not valid (any more).
-    Invalid,
-}
-
-/// The answer to a request without good credentials.
-pub(crate) fn unauthenticated(fault: BearerFault) -> Answer {
-    let expected = "Expected OAuth 2 access token, login cookie or other valid authentication \
-                    credential. See https://developers.google.com/identity/sign-in/web/devconsole-project.";
-    let (said, reason, challenge) = match fault {
-        BearerFault::Missing => (
-            "Request is missing required authentication credential.",
-            "CREDENTIALS_MISSING",
-            r#"Bearer realm="https://accounts.google.com/""#,
-        ),
-        BearerFault::Invalid => (
-            "Request had invalid authentication credentials.",
-            "ACCESS_TOKEN_TYPE_UNSUPPORTED",
-            r#"Bearer realm="https://accounts.google.com/", error="invalid_token""#,
-        ),
-    };
-    let refusal = Refusal {
-        status: StatusCode::UNAUTHORIZED,
-        name: "UNAUTHENTICATED",
-        message: format!("{said} {expected}"),
-        details: vec![json!({
-            "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-            "reason": reason,
-            "domain": "googleapis.com",
-            "metadata": {
-                "service": "fcm.googleapis.com",
-                "method": "google.firebase.fcm.v1.FcmService.SendMessage",
-            },
-        })],
-    };
-    answer::with_header(refusal.into_answer(), WWW_AUTHENTICATE, challenge)
 }
 
 fn refuse_token(kind: FaultKind) -> Answer {

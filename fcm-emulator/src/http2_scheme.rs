@@ -23,6 +23,9 @@ use bytes::{Buf, BufMut, BytesMut};
 use loona_hpack::Decoder;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+#[cfg(test)]
+mod tests;
+
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const FRAME_HEADER: usize = 9;
 /// hyper's `SETTINGS_MAX_FRAME_SIZE` (and the protocol's least one).

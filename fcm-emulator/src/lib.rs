@@ -24,8 +24,8 @@
 //! ```
 //!
 //! # Endpoints
-//! `GET /` lists them all: Google's two (`POST /token`, `POST /v1/projects/{project}/messages:send`),
-//! the phones (`/inbox…`, `/phones…`) and the remote control (`/emulator/v1/…`).
+//! `GET /` lists them all: Google's (`POST /token`, `POST /v1/projects/{project}/messages:send`, and
+//! `POST /iid/v1:batchAdd` and `…:batchRemove` for topics), the phones (`/inbox…`, `/phones…`) and the remote control (`/emulator/v1/…`).
 //!
 //! # Where it differs from Google, on purpose
 //! - Addresses may be short (`phone-1`): any 1 to 4,096 letters, digits and `-_:.`.
@@ -37,6 +37,7 @@
 //! - Of more than four collapse keys the oldest goes; Google does not say which.
 
 mod answer;
+mod bearer;
 mod condition;
 mod control;
 mod delivery;
@@ -55,6 +56,7 @@ mod send;
 mod server;
 mod stream;
 mod tls;
+mod topics;
 
 pub use delivery::Platform;
 pub use emulator::{Emulator, EmulatorConfig, EmulatorHandle, StartError};

@@ -236,11 +236,12 @@ const URGENCIES: [&str; 4] = ["very-low", "low", "normal", "high"];
 
 /// Whether an address can have been given to an app: looser than Google's tokens (some 150
 /// characters with `:APA91b` in them), so that tests may use short names.
-fn is_address(address: &str) -> bool {
+pub(crate) fn is_address(address: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_:.".contains(&byte);
     (1..=MAX_ADDRESS).contains(&address.len()) && address.bytes().all(allowed)
 }
 
+/// Whether a name can be a topic's (or an analytics label, which has the same letters).
 pub(crate) fn is_topic(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~%".contains(&byte);
     !name.is_empty() && name.bytes().all(allowed)

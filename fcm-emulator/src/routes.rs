@@ -11,7 +11,7 @@ use crate::answer::{self, Answer};
 use crate::emulator::Shared;
 use crate::faults::{Endpoint, FaultKind};
 use crate::server::Cut;
-use crate::{control, send};
+use crate::{control, send, topics};
 
 /// The largest body read, in bytes; a message may have 4 KiB.
 const MAX_BODY: usize = 1024 * 1024;
@@ -70,6 +70,12 @@ async fn dispatch(shared: &Shared, cut: &Cut, call: &Call) -> Answer {
                 return only(&[Method::POST]);
             }
             send::send(shared, cut, project, &call.headers, &call.body).await
+        }
+        ["iid", change @ ("v1:batchAdd" | "v1:batchRemove")] => {
+            if call.method != Method::POST {
+                return only(&[Method::POST]);
+            }
+            topics::change(shared, call, *change == "v1:batchAdd")
         }
         path => control::answer(shared, call, path),
     }

@@ -2,17 +2,16 @@
 
 use aftercare::clock::Env;
 use bytes::Bytes;
-use http::header::AUTHORIZATION;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
 use crate::answer::{self, Answer, Refusal};
+use crate::bearer::authorize;
 use crate::emulator::Shared;
-use crate::fault_answers::{BearerFault, unauthenticated, unregistered};
+use crate::fault_answers::unregistered;
 use crate::faults::{Endpoint, Fault, FaultKind};
 use crate::history::AcceptedPush;
 use crate::message::{self, Target};
-use crate::oauth::Bearer;
 use crate::schema;
 use crate::server::Cut;
 
@@ -85,7 +84,10 @@ fn read(
     headers: &HeaderMap,
     body: &Bytes,
 ) -> Result<SendRequest, Refused> {
-    authorize(shared, headers)?;
+    authorize(&shared.oauth, headers).map_err(|refused| match refused.status() {
+        StatusCode::UNAUTHORIZED => Refused::new("UNAUTHENTICATED", *refused),
+        _ => Refused::new("PERMISSION_DENIED", *refused),
+    })?;
     if project != shared.project_id {
         return Err(Refused::new("PERMISSION_DENIED", other_project(project).into_answer()));
     }
@@ -100,25 +102,6 @@ fn read(
     Ok(SendRequest { message, target, validate_only })
 }
 
-fn authorize(shared: &Shared, headers: &HeaderMap) -> Result<(), Refused> {
-    let refuse = |answer| Err(Refused::new("UNAUTHENTICATED", answer));
-    let Some(credentials) = headers.get(AUTHORIZATION) else {
-        return refuse(unauthenticated(BearerFault::Missing));
-    };
-    let token = credentials.to_str().ok().and_then(|text| {
-        let (scheme, token) = text.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-    });
-    match token.map_or(Bearer::Refused, |token| shared.oauth.check(token)) {
-        Bearer::Accepted => Ok(()),
-        Bearer::Refused => refuse(unauthenticated(BearerFault::Invalid)),
-        Bearer::OtherScopes => {
-            let answer = other_scopes().into_answer();
-            Err(Refused::new("PERMISSION_DENIED", answer))
-        }
-    }
-}
-
 fn parse(body: &[u8]) -> Result<Value, Refusal> {
     serde_json::from_slice(body).map_err(|error| Refusal {
         status: StatusCode::BAD_REQUEST,
@@ -126,20 +109,6 @@ fn parse(body: &[u8]) -> Result<Value, Refusal> {
         message: format!("Invalid JSON payload received. {error}"),
         details: vec![],
     })
-}
-
-fn other_scopes() -> Refusal {
-    Refusal {
-        status: StatusCode::FORBIDDEN,
-        name: "PERMISSION_DENIED",
-        message: "Request had insufficient authentication scopes.".into(),
-        details: vec![json!({
-            "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-            "reason": "ACCESS_TOKEN_SCOPE_INSUFFICIENT",
-            "domain": "googleapis.com",
-            "metadata": { "service": "fcm.googleapis.com" },
-        })],
-    }
 }
 
 fn other_project(project: &str) -> Refusal {
