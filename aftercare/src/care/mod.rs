@@ -7,6 +7,7 @@
 mod can;
 mod case;
 mod devices;
+pub mod dispatch;
 mod patients;
 mod plan;
 mod protocols;

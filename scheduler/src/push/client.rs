@@ -53,8 +53,9 @@ impl Client {
         connections: usize,
     ) -> Result<Self, ClientError> {
         let uri = base.join(&format!("/v1/projects/{}/messages:send", account.project_id()))?;
-        let pool = Pool::new(Connector::new(base)?, rate, connections);
-        let token_pool = Pool::new(Connector::new(account.token_uri().clone())?, None, 1);
+        let pool = Pool::new(env.clone(), Connector::new(base)?, rate, connections);
+        let token_connector = Connector::new(account.token_uri().clone())?;
+        let token_pool = Pool::new(env.clone(), token_connector, None, 1);
         let tokens = TokenProvider::new(account, env.clone(), token_pool)?;
         Ok(Self { env, tokens, pool, limiter: Limiter::new(rate), uri })
     }

@@ -5,7 +5,7 @@
 //! | key | value |
 //! |---|---|
 //! | `kind` | `reminder` |
-//! | `reminder_id` | the reminder's id, also the Android tag and the APNs collapse id |
+//! | `reminder_id` | the reminder's id, also the Android tag and collapse key, the APNs collapse id |
 //! | `content` | `text`, `discreet` or `reference` (fetch the timeline and show it from there) |
 //! | `due_at`, `use_by` | RFC 3339 instants in UTC; show nothing at or after `use_by` |
 //! | `title`, `body` | only in a data-only message, and never with `reference` |
@@ -17,6 +17,7 @@
 use std::collections::HashMap;
 
 use aftercare::ids::ReminderId;
+use aftercare::store::{DeliveryMode, Platform, PushContent};
 use bytes::Bytes;
 use fcm::api::{
     AndroidConfig, AndroidNotification, ApnsConfig, Message, Notification, SendMessageRequest,
@@ -33,28 +34,6 @@ pub const PAYLOAD_MAX: usize = 4_096;
 /// FCM keeps a message for four weeks at most.
 const TTL_MAX: i64 = 2_419_200;
 
-/// The kind of phone or browser, as the device registered it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Platform {
-    /// Android.
-    Android,
-    /// iOS or iPadOS.
-    Ios,
-    /// A browser.
-    Web,
-}
-
-/// How much the push itself says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Content {
-    /// The reminder's own words.
-    Text,
-    /// A neutral sentence.
-    Discreet,
-    /// The reminder's id; the app fetches the words.
-    Reference,
-}
-
 /// One reminder for one device.
 #[derive(Debug, Clone, Copy)]
 pub struct Push<'a> {
@@ -64,11 +43,11 @@ pub struct Push<'a> {
     pub address: &'a str,
     /// What the device runs.
     pub platform: Platform,
-    /// Whether the app shows its own notification and a push only replaces it.
-    pub local_fallback: bool,
+    /// Who shows the reminders on it.
+    pub mode: DeliveryMode,
     /// How much the push says.
-    pub content: Content,
-    /// The title, already neutral when `content` is not `Text`.
+    pub content: PushContent,
+    /// The title, already neutral when `content` is not [`PushContent::Text`].
     pub title: &'a str,
     /// The body, likewise.
     pub body: &'a str,
@@ -122,8 +101,10 @@ fn write(request: &SendMessageRequest) -> Result<Vec<u8>, MessageError> {
 
 fn message(push: &Push<'_>, now: Timestamp) -> Message {
     let data_only = match push.platform {
-        Platform::Android => push.local_fallback || push.content == Content::Reference,
-        Platform::Web => push.content == Content::Reference,
+        Platform::Android => {
+            push.mode == DeliveryMode::LocalFallback || push.content == PushContent::Reference
+        }
+        Platform::Web => push.content == PushContent::Reference,
         Platform::Ios => false,
     };
     let left = push.use_by.duration_since(now).as_secs().clamp(0, TTL_MAX);
@@ -146,30 +127,28 @@ fn message(push: &Push<'_>, now: Timestamp) -> Message {
 }
 
 fn data(push: &Push<'_>, data_only: bool) -> HashMap<String, String> {
-    let content = match push.content {
-        Content::Text => "text",
-        Content::Discreet => "discreet",
-        Content::Reference => "reference",
-    };
     let mut data = strings([
         ("kind", "reminder".to_owned()),
         ("reminder_id", push.reminder.to_string()),
-        ("content", content.to_owned()),
+        ("content", push.content.as_str().to_owned()),
         ("due_at", push.due_at.to_string()),
         ("use_by", push.use_by.to_string()),
     ]);
-    if data_only && push.content != Content::Reference {
+    if data_only && push.content != PushContent::Reference {
         data.insert("title".to_owned(), push.title.to_owned());
         data.insert("body".to_owned(), push.body.to_owned());
     }
     data
 }
 
-/// No collapse key: Android keeps four of them a device, and the tag already replaces.
+/// While a phone is offline, FCM keeps one notification for each collapse key, and without keys one
+/// for the whole app: a key of its own keeps a reminder from displacing another. Data messages are
+/// kept one by one.
 fn android(push: &Push<'_>, left: i64, data_only: bool) -> AndroidConfig {
     AndroidConfig {
         priority: Some("HIGH".to_owned()),
         ttl: chrono::Duration::try_seconds(left),
+        collapse_key: (!data_only).then(|| push.reminder.to_string()),
         notification: (!data_only).then(|| AndroidNotification {
             tag: Some(push.reminder.to_string()),
             ..AndroidNotification::default()
@@ -220,12 +199,12 @@ mod tests {
 
     const ID: &str = "0197a000-0000-7000-8000-000000000001";
 
-    fn push(platform: Platform, content: Content) -> Push<'static> {
+    fn push(platform: Platform, content: PushContent) -> Push<'static> {
         Push {
             reminder: ID.parse().unwrap(),
             address: "address-1",
             platform,
-            local_fallback: false,
+            mode: DeliveryMode::Push,
             content,
             title: "After your treatment",
             body: "No \"makeup\" until tomorrow 15:40.",
@@ -259,9 +238,14 @@ mod tests {
             "token": "address-1",
             "data": data("text"),
             "notification": notification(),
-            "android": {"priority": "HIGH", "ttl": "9899s", "notification": {"tag": ID}},
+            "android": {
+                "priority": "HIGH",
+                "ttl": "9899s",
+                "collapseKey": ID,
+                "notification": {"tag": ID},
+            },
         }});
-        assert_eq!(sent(&push(Platform::Android, Content::Text)), expected);
+        assert_eq!(sent(&push(Platform::Android, PushContent::Text)), expected);
     }
 
     #[test]
@@ -280,7 +264,7 @@ mod tests {
                 "payload": {"aps": {"mutable-content": 1, "sound": "default"}},
             },
         }});
-        assert_eq!(sent(&push(Platform::Ios, Content::Discreet)), expected);
+        assert_eq!(sent(&push(Platform::Ios, PushContent::Discreet)), expected);
     }
 
     #[test]
@@ -294,36 +278,40 @@ mod tests {
                 "notification": {"tag": ID},
             },
         }});
-        assert_eq!(sent(&push(Platform::Web, Content::Text)), expected);
+        assert_eq!(sent(&push(Platform::Web, PushContent::Text)), expected);
     }
 
     #[test]
     fn local_fallback_on_android_is_data_only_with_the_words_in_it() {
-        let fallback = Push { local_fallback: true, ..push(Platform::Android, Content::Text) };
+        let fallback = Push {
+            mode: DeliveryMode::LocalFallback,
+            ..push(Platform::Android, PushContent::Text)
+        };
         let message = sent(&fallback);
         let message = &message["message"];
         assert_eq!(message["data"]["body"], "No \"makeup\" until tomorrow 15:40.");
         assert_eq!(message["data"]["title"], "After your treatment");
         assert!(message.get("notification").is_none());
         assert!(message["android"].get("notification").is_none());
-        let iphone = Push { local_fallback: true, ..push(Platform::Ios, Content::Text) };
+        let iphone =
+            Push { mode: DeliveryMode::LocalFallback, ..push(Platform::Ios, PushContent::Text) };
         assert!(sent(&iphone)["message"].get("notification").is_some());
     }
 
     #[test]
     fn a_reference_carries_no_words_but_the_alert_an_iphone_needs() {
         for platform in [Platform::Android, Platform::Web] {
-            let message = sent(&push(platform, Content::Reference)).to_string();
+            let message = sent(&push(platform, PushContent::Reference)).to_string();
             assert!(!message.contains("makeup") && !message.contains("treatment"), "{message}");
         }
-        let message = sent(&push(Platform::Ios, Content::Reference));
+        let message = sent(&push(Platform::Ios, PushContent::Reference));
         assert_eq!(message["message"]["data"], data("reference"));
         assert_eq!(message["message"]["apns"]["payload"]["aps"]["mutable-content"], 1);
     }
 
     #[test]
     fn nothing_is_made_at_or_after_use_by() {
-        let push = push(Platform::Android, Content::Text);
+        let push = push(Platform::Android, PushContent::Text);
         assert_eq!(encode(&push, push.use_by), Err(MessageError::PastUseBy));
         let last = "2026-11-22T18:39:59.5Z".parse().unwrap();
         let body: Value = serde_json::from_slice(&encode(&push, last).unwrap()).unwrap();
@@ -333,14 +321,14 @@ mod tests {
     #[test]
     fn a_long_wait_is_cut_to_four_weeks() {
         let far = "2027-11-22T18:40:00Z".parse().unwrap();
-        let push = Push { use_by: far, ..push(Platform::Android, Content::Text) };
+        let push = Push { use_by: far, ..push(Platform::Android, PushContent::Text) };
         assert_eq!(sent(&push)["message"]["android"]["ttl"], "2419200s");
     }
 
     #[test]
     fn a_message_over_the_limit_is_not_sent() {
         let body = "é".repeat(2_000);
-        let push = Push { body: &body, ..push(Platform::Android, Content::Text) };
+        let push = Push { body: &body, ..push(Platform::Android, PushContent::Text) };
         let now = "2026-11-22T15:55:00Z".parse().unwrap();
         assert!(matches!(encode(&push, now), Err(MessageError::TooLarge(size)) if size > 4_096));
         let address = "a".repeat(4_000);

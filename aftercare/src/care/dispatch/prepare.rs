@@ -1,0 +1,181 @@
+//! Looking again at what was claimed, with everything that is known at this moment.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::{Claim, Decision, Job, Outgoing, Target, Verdict};
+use crate::care::case::{Case, cases, reachable};
+use crate::ids::{DeviceId, PatientId, ReminderId};
+use crate::locale::Locale;
+use crate::planner::{Key, Member, Reason, ReminderState, message};
+use crate::store::{Delivery, DeliveryState, Device, PushContent, Reminder, StoreError, Tx};
+
+/// Decides for each claimed thing whether it goes out, in what words and to which devices. Loads
+/// what it needs for the whole claim at once.
+///
+/// # Errors
+/// The store's. One row that cannot be read fails the whole claim: see [`Claim::singles`].
+pub fn prepare(tx: &mut Tx<'_>, claim: &Claim) -> Result<Vec<Job>, StoreError> {
+    let known = Known::load(tx, claim)?;
+    let now = tx.now();
+    let reminders = claim
+        .reminders
+        .iter()
+        .map(|reminder| Job { item: claim.item(reminder), decision: known.decide(reminder, now) });
+    let retries = claim.retries.iter().map(|retry| {
+        let use_by = known.retried(retry).map_or(now, |reminder| reminder.use_by);
+        let decision = known.decide_retry(retry, now);
+        let decision = decision.unwrap_or(Decision::Not(Verdict::Dropped));
+        Job { item: claim.retry_item(retry, use_by), decision }
+    });
+    Ok(reminders.chain(retries).collect())
+}
+
+/// All that is known about the patients of one claim.
+struct Known {
+    cases: BTreeMap<PatientId, Case>,
+    /// Devices whose message was refused for good since the reminder was last sent.
+    refused: BTreeSet<(ReminderId, DeviceId)>,
+}
+
+impl Known {
+    fn load(tx: &mut Tx<'_>, claim: &Claim) -> Result<Self, StoreError> {
+        let of_reminders = claim.reminders.iter().map(|reminder| reminder.patient_id);
+        let of_retries = claim.retries.iter().map(|retry| retry.patient_id);
+        let patients: BTreeSet<PatientId> = of_reminders.chain(of_retries).collect();
+        let patients: Vec<PatientId> = patients.into_iter().collect();
+        let cases = cases(tx, &patients)?.into_iter().map(|case| (case.patient.id, case));
+        Ok(Self { cases: cases.collect(), refused: refused(tx, &claim.reminders)? })
+    }
+
+    /// The reminder that a single device is still to get.
+    fn retried(&self, retry: &Delivery) -> Option<&Reminder> {
+        let case = self.cases.get(&retry.patient_id)?;
+        case.reminders.iter().find(|reminder| reminder.id == retry.reminder_id)
+    }
+
+    fn decide(&self, reminder: &Reminder, now: Timestamp) -> Decision {
+        let Some(case) = self.cases.get(&reminder.patient_id) else {
+            return Decision::Not(Verdict::Failed(Reason::Voided));
+        };
+        if now >= reminder.use_by {
+            return Decision::Not(too_late(reminder));
+        }
+        let words = match words(case, reminder, now) {
+            Ok(words) => words,
+            Err(reason) => return Decision::Not(Verdict::Replan(reason)),
+        };
+        if !case.devices.iter().any(reachable) {
+            return Decision::Not(Verdict::NoDevice);
+        }
+        let refused = |target: &Target| self.refused.contains(&(reminder.id, target.device));
+        let targets = case.devices.iter().filter_map(target).filter(|target| !refused(target));
+        let targets: Vec<Target> = targets.collect();
+        if targets.is_empty() {
+            return Decision::Not(Verdict::Failed(Reason::Rejected));
+        }
+        Decision::Send(outgoing(case, reminder, words, targets))
+    }
+
+    /// A device that is still to get what another has: only while all of it still holds.
+    fn decide_retry(&self, retry: &Delivery, now: Timestamp) -> Option<Decision> {
+        let case = self.cases.get(&retry.patient_id)?;
+        let reminder = self.retried(retry)?;
+        if reminder.state != ReminderState::Sent || now >= reminder.use_by {
+            return None;
+        }
+        let words = words(case, reminder, now).ok()?;
+        let device = case.devices.iter().find(|device| device.id == retry.device_id);
+        let target = device.and_then(target)?;
+        Some(Decision::Send(outgoing(case, reminder, words, vec![target])))
+    }
+}
+
+/// What it says now, or why it must not go out as it is.
+fn words(case: &Case, reminder: &Reminder, now: Timestamp) -> Result<(String, String), Reason> {
+    let facts = &case.facts;
+    for Member { key, .. } in &reminder.members {
+        let treatment = facts.treatment(key.treatment).ok_or(Reason::Voided)?;
+        if treatment.voided {
+            return Err(Reason::Voided);
+        }
+        let step = treatment.protocol.step(&key.step);
+        let recall = step.is_some_and(|step| treatment.protocol.is_recall(step));
+        if !facts.person.aftercare || (recall && !facts.person.recall) {
+            return Err(Reason::Consent);
+        }
+    }
+    let steps: Vec<Key> = reminder.members.iter().map(|member| member.key.clone()).collect();
+    let message = message(facts, &case.courses, &steps, now);
+    message.map(|message| (message.title, message.body)).ok_or(Reason::NothingToSay)
+}
+
+/// The stricter of what the clinic and the patient want decides how much a push says.
+fn outgoing(
+    case: &Case,
+    reminder: &Reminder,
+    words: (String, String),
+    targets: Vec<Target>,
+) -> Outgoing {
+    let of_patient = case.patient.preferences.push_content.unwrap_or(PushContent::Text);
+    let content = case.clinic.push_content.max(of_patient);
+    let (title, body) = match content {
+        PushContent::Text => words,
+        PushContent::Discreet | PushContent::Reference => neutral(&case.facts.person.locale),
+    };
+    let (due_at, use_by) = (reminder.due_at, reminder.use_by);
+    Outgoing { title, body, content, due_at, use_by, targets }
+}
+
+/// A bundle past its use-by may hold steps that are still of use: they are planned anew.
+fn too_late(reminder: &Reminder) -> Verdict {
+    if reminder.members.len() > 1 {
+        return Verdict::Replan(Reason::PastUseBy);
+    }
+    let waited = reminder.reason == Some(Reason::NoDevice);
+    Verdict::Expired(if waited { Reason::NoDevice } else { Reason::PastUseBy })
+}
+
+fn target(device: &Device) -> Option<Target> {
+    let address = device.address.clone().filter(|_| reachable(device))?;
+    Some(Target {
+        device: device.id,
+        kind: device.address_kind,
+        address,
+        platform: device.platform,
+        mode: device.delivery,
+    })
+}
+
+fn refused(
+    tx: &mut Tx<'_>,
+    reminders: &[Reminder],
+) -> Result<BTreeSet<(ReminderId, DeviceId)>, StoreError> {
+    let tried: BTreeMap<ReminderId, Option<Timestamp>> = reminders
+        .iter()
+        .filter(|reminder| reminder.attempts > 1)
+        .map(|reminder| (reminder.id, reminder.sent_at))
+        .collect();
+    if tried.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let ids: Vec<ReminderId> = tried.keys().copied().collect();
+    let since_sent = |delivery: &Delivery| {
+        let sent_at = tried.get(&delivery.reminder_id).copied().flatten();
+        delivery.state == DeliveryState::Failed && sent_at.is_none_or(|sent| delivery.at > sent)
+    };
+    let deliveries = tx.deliveries_of(&ids)?.into_iter().filter(since_sent);
+    Ok(deliveries.map(|delivery| (delivery.reminder_id, delivery.device_id)).collect())
+}
+
+/// What a locked screen may show of anything: that there is something to read.
+fn neutral(locale: &Locale) -> (String, String) {
+    let (title, body) = match locale.language() {
+        "es" => ("Un mensaje para ti", "Abre la aplicación para leerlo."),
+        "pt" => ("Uma mensagem para si", "Abra a aplicação para a ler."),
+        "fr" => ("Un message pour vous", "Ouvrez l’application pour le lire."),
+        _ => ("A message for you", "Open the app to read it."),
+    };
+    (title.to_owned(), body.to_owned())
+}

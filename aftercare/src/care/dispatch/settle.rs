@@ -1,0 +1,242 @@
+//! Writing down what came of claims.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Attempt, Item, Settled, Tally, Trial, Verdict};
+use crate::care;
+use crate::ids::{DeliveryId, LeaseId, ReminderId};
+use crate::planner::{Reason, ReminderState};
+use crate::store::{Completion, Delivery, DeliveryState, DeviceState, Outcome, StoreError, Tx};
+
+/// When rows that cannot be understood are looked at again.
+const UNREADABLE_WAIT: SignedDuration = SignedDuration::from_mins(5);
+
+/// Writes what came of claimed things: reminders and retries that are still under their lease, one
+/// delivery row for each message, devices whose address is gone or refused. What another lease
+/// holds by now is left alone and counted as lost.
+///
+/// # Errors
+/// The store's; then nothing is written and the same outcomes can be offered again.
+pub fn settle(tx: &mut Tx<'_>, outcomes: &[Settled]) -> Result<Tally, StoreError> {
+    let mut tally = Tally::default();
+    let mut reminders: BTreeMap<LeaseId, Vec<&Settled>> = BTreeMap::new();
+    let mut retries: BTreeMap<LeaseId, Vec<&Settled>> = BTreeMap::new();
+    for settled in outcomes {
+        match (&settled.verdict, settled.item.retry_of) {
+            (Verdict::Replan(reason), None) => replan(tx, settled.item, *reason, &mut tally)?,
+            (_, None) => reminders.entry(settled.item.lease).or_default().push(settled),
+            (_, Some(_)) => retries.entry(settled.item.lease).or_default().push(settled),
+        }
+    }
+    for (lease, reminders) in reminders {
+        settle_reminders(tx, lease, &reminders, &mut tally)?;
+    }
+    for (lease, retries) in retries {
+        settle_retries(tx, lease, &retries, &mut tally)?;
+    }
+    Ok(tally)
+}
+
+fn settle_reminders(
+    tx: &mut Tx<'_>,
+    lease: LeaseId,
+    reminders: &[&Settled],
+    tally: &mut Tally,
+) -> Result<(), StoreError> {
+    let now = tx.now();
+    let endings: Vec<Outcome> = reminders.iter().map(|settled| ending(settled, now)).collect();
+    let completions: Vec<Completion> = reminders
+        .iter()
+        .zip(&endings)
+        .map(|(settled, outcome)| Completion { id: settled.item.reminder, outcome: *outcome })
+        .collect();
+    let mine: BTreeSet<ReminderId> = tx.complete(lease, &completions)?.into_iter().collect();
+    let mut rows = Vec::new();
+    for (settled, outcome) in reminders.iter().zip(&endings) {
+        if !mine.contains(&settled.item.reminder) {
+            tally.lost += 1;
+            continue;
+        }
+        count(tally, settled, outcome);
+        // Each device goes its own way once one of them has it.
+        let apart = matches!(outcome, Outcome::Sent { .. });
+        write_attempts(tx, settled, apart, &mut rows)?;
+    }
+    tx.insert_deliveries(&rows)
+}
+
+fn settle_retries(
+    tx: &mut Tx<'_>,
+    lease: LeaseId,
+    retries: &[&Settled],
+    tally: &mut Tally,
+) -> Result<(), StoreError> {
+    let ids: Vec<DeliveryId> = retries.iter().filter_map(|settled| settled.item.retry_of).collect();
+    let mine: BTreeSet<DeliveryId> = tx.finish_retries(lease, &ids)?.into_iter().collect();
+    let mut rows = Vec::new();
+    for settled in retries {
+        if settled.item.retry_of.is_none_or(|id| !mine.contains(&id)) {
+            tally.lost += 1;
+            continue;
+        }
+        let tried = tried(settled);
+        if tried.is_empty() {
+            tally.dropped += 1;
+        }
+        for attempt in tried {
+            match attempt.trial {
+                Trial::Accepted => tally.sent += 1,
+                Trial::Again(Some(_)) => tally.retrying += 1,
+                Trial::Again(None) => tally.expired += 1,
+                Trial::Unsent => tally.released += 1,
+                Trial::Gone | Trial::Refused | Trial::Rejected => tally.failed += 1,
+            }
+        }
+        write_attempts(tx, settled, true, &mut rows)?;
+    }
+    tx.insert_deliveries(&rows)
+}
+
+fn tried(settled: &Settled) -> &[Attempt] {
+    match &settled.verdict {
+        Verdict::Tried(attempts) => attempts,
+        Verdict::NoDevice
+        | Verdict::Expired(_)
+        | Verdict::Failed(_)
+        | Verdict::Replan(_)
+        | Verdict::Dropped
+        | Verdict::Unreadable => &[],
+    }
+}
+
+/// What becomes of a reminder.
+fn ending(settled: &Settled, now: Timestamp) -> Outcome {
+    let use_by = settled.item.use_by;
+    match &settled.verdict {
+        Verdict::Tried(attempts) => after(attempts, use_by, now),
+        Verdict::NoDevice => Outcome::NoDevice { attempt_at: use_by },
+        Verdict::Expired(reason) => Outcome::Expired { reason: *reason },
+        Verdict::Failed(reason) => Outcome::Failed { reason: *reason },
+        Verdict::Replan(_) | Verdict::Dropped => Outcome::Retry { attempt_at: now },
+        Verdict::Unreadable if now >= use_by => Outcome::Expired { reason: Reason::PastUseBy },
+        Verdict::Unreadable => {
+            Outcome::Retry { attempt_at: now.checked_add(UNREADABLE_WAIT).unwrap_or(now) }
+        }
+    }
+}
+
+/// One device is enough for `sent`. Otherwise the first retry decides, and when only retries past
+/// the use-by are left, it waits for its use-by, where it ends like everything that was not sent.
+fn after(attempts: &[Attempt], use_by: Timestamp, now: Timestamp) -> Outcome {
+    let accepted = attempts.iter().filter(|attempt| attempt.is_accepted());
+    if let Some(at) = accepted.map(|attempt| attempt.at).min() {
+        return Outcome::Sent { at };
+    }
+    let again = attempts.iter().filter_map(|attempt| match attempt.trial {
+        Trial::Again(at) => Some(at.unwrap_or(use_by)),
+        Trial::Unsent => Some(now),
+        Trial::Accepted | Trial::Gone | Trial::Refused | Trial::Rejected => None,
+    });
+    if let Some(attempt_at) = again.min() {
+        return Outcome::Retry { attempt_at };
+    }
+    if attempts.iter().any(|attempt| attempt.trial == Trial::Rejected) {
+        return Outcome::Failed { reason: Reason::Rejected };
+    }
+    Outcome::NoDevice { attempt_at: use_by }
+}
+
+fn count(tally: &mut Tally, settled: &Settled, outcome: &Outcome) {
+    let left = tried(settled).iter().any(|attempt| attempt.trial != Trial::Unsent);
+    match outcome {
+        Outcome::Sent { .. } => tally.sent += 1,
+        Outcome::Retry { .. } if left => tally.retrying += 1,
+        Outcome::Retry { .. } => tally.released += 1,
+        Outcome::NoDevice { .. } => tally.no_device += 1,
+        Outcome::Expired { .. } => tally.expired += 1,
+        Outcome::Failed { .. } | Outcome::Skipped { .. } => tally.failed += 1,
+    }
+}
+
+/// One row for each message that left, and for each that is owed to a single device; drops the
+/// addresses that FCM no longer takes. `apart`: whether this reminder's retries are each device's
+/// own.
+fn write_attempts(
+    tx: &mut Tx<'_>,
+    settled: &Settled,
+    apart: bool,
+    rows: &mut Vec<Delivery>,
+) -> Result<(), StoreError> {
+    let now = tx.now();
+    for attempt in tried(settled) {
+        if attempt.trial == Trial::Unsent && !apart {
+            continue;
+        }
+        let device_state = match attempt.trial {
+            Trial::Gone => Some(DeviceState::Gone),
+            Trial::Refused => Some(DeviceState::Refused),
+            _ => None,
+        };
+        if let Some(state) = device_state {
+            let target = &attempt.target;
+            let reason = attempt.code.as_deref().unwrap_or(state.as_str());
+            tx.retire_device(target.device, target.kind, &target.address, state, reason)?;
+        }
+        let (state, retry_at) = match attempt.trial {
+            Trial::Accepted => (DeliveryState::Sent, None),
+            Trial::Gone => (DeliveryState::Gone, None),
+            Trial::Refused | Trial::Rejected => (DeliveryState::Failed, None),
+            Trial::Again(None) if apart => (DeliveryState::Failed, None),
+            Trial::Again(at) => (DeliveryState::Retry, at.filter(|_| apart)),
+            Trial::Unsent => (DeliveryState::Retry, Some(now)),
+        };
+        rows.push(Delivery {
+            id: tx.env().id(),
+            reminder_id: settled.item.reminder,
+            patient_id: settled.item.patient,
+            device_id: attempt.target.device,
+            attempt: settled.item.attempt.max(1),
+            state,
+            status: attempt.status.map(i32::from),
+            code: attempt.code.clone(),
+            detail: attempt.detail.clone(),
+            at: attempt.at,
+            retry_at,
+            lease_id: None,
+            leased_until: None,
+        });
+    }
+    Ok(())
+}
+
+/// Gives a reminder back and plans its patient anew. If the new plan has it due as it was, looking
+/// again would go round in circles: it ends with `reason`.
+fn replan(
+    tx: &mut Tx<'_>,
+    item: Item,
+    reason: Reason,
+    tally: &mut Tally,
+) -> Result<(), StoreError> {
+    let now = tx.now();
+    tx.lock_patient(item.patient)?;
+    let released = Completion { id: item.reminder, outcome: Outcome::Retry { attempt_at: now } };
+    if tx.complete(item.lease, &[released])?.is_empty() {
+        tally.lost += 1;
+        return Ok(());
+    }
+    care::replan(tx, item.patient)?;
+    tally.replanned += 1;
+    let Some(mut row) = tx.reminder(item.patient, item.reminder)? else { return Ok(()) };
+    let unmoved = row.use_by == item.use_by && row.attempt_at.is_some_and(|at| at <= now);
+    if row.state != ReminderState::Planned || !unmoved {
+        return Ok(());
+    }
+    let late = reason == Reason::PastUseBy;
+    row.state = if late { ReminderState::Expired } else { ReminderState::Skipped };
+    row.reason = Some(reason);
+    row.attempt_at = None;
+    row.updated_at = now;
+    tx.save_reminders(&[row])
+}

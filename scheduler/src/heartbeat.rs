@@ -1,0 +1,123 @@
+//! The heartbeat: a cron job that wakes the dispatcher every second.
+//!
+//! What is due is decided by the tables, so a tick that comes late, twice or never loses nothing.
+//! The cron scheduler reads the system's wall clock and can fall silent when that is set back; a
+//! watchdog on the monotonic clock notices, says so, wakes the dispatcher itself and starts the
+//! cron scheduler anew. A tick only leaves a note for the dispatcher's own loop, which takes one
+//! at a time: ticks never overlap, and draining is the dispatcher's.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
+
+use crate::metrics;
+
+/// Every second of every minute.
+const EVERY_SECOND: &str = "* * * * * *";
+/// Ticks come up to half a second late; silence for longer than this is a fault.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
+/// How often the watchdog looks.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Shared by the cron job and the watchdog.
+struct Pulse {
+    wake: Arc<Notify>,
+    last: Mutex<Instant>,
+}
+
+impl Pulse {
+    fn beat(&self) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        self.wake.notify_one();
+    }
+
+    fn silent_for(&self) -> Duration {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+}
+
+/// Beats until `stop` turns true or its sender is gone.
+pub(crate) async fn run(wake: Arc<Notify>, mut stop: watch::Receiver<bool>) {
+    let pulse = Arc::new(Pulse { wake, last: Mutex::new(Instant::now()) });
+    while !*stop.borrow() {
+        let mut cron = match start(&pulse).await {
+            Ok(cron) => Some(cron),
+            Err(error) => {
+                tracing::error!(%error, "the heartbeat could not be started; trying again");
+                None
+            }
+        };
+        watch_over(&pulse, &mut stop).await;
+        if let Some(cron) = &mut cron
+            && let Err(error) = cron.shutdown().await
+        {
+            tracing::warn!(%error, "the heartbeat could not be stopped");
+        }
+    }
+}
+
+async fn start(pulse: &Arc<Pulse>) -> Result<JobScheduler, JobSchedulerError> {
+    let cron = JobScheduler::new().await?;
+    let beats = Arc::clone(pulse);
+    let job = Job::new_async(EVERY_SECOND, move |_, _| {
+        let beats = Arc::clone(&beats);
+        Box::pin(async move { beats.beat() })
+    })?;
+    cron.add(job).await?;
+    cron.start().await?;
+    Ok(cron)
+}
+
+/// Returns when it is time to stop, or to start the cron scheduler anew.
+async fn watch_over(pulse: &Pulse, stop: &mut watch::Receiver<bool>) {
+    let mut look = interval(LOOK_EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            changed = stop.changed() => {
+                if changed.is_err() || *stop.borrow() {
+                    return;
+                }
+            }
+            _ = look.tick() => {
+                let silence = pulse.silent_for();
+                if silence > SILENCE_MAX {
+                    tracing::error!(silent_seconds = silence.as_secs(), "the heartbeat stopped; restarting it");
+                    metrics::heartbeat_restarted();
+                    pulse.beat();
+                    return;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn beats_and_stops() {
+        let wake = Arc::new(Notify::new());
+        let (stop, stopped) = watch::channel(false);
+        let beating = tokio::spawn(run(Arc::clone(&wake), stopped));
+        wake.notified().await;
+        wake.notified().await;
+        stop.send(true).unwrap();
+        beating.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn silence_is_noticed_and_the_dispatcher_is_woken() {
+        let wake = Arc::new(Notify::new());
+        let long_ago = Instant::now().checked_sub(SILENCE_MAX + LOOK_EVERY).unwrap();
+        let pulse = Pulse { wake: Arc::clone(&wake), last: Mutex::new(long_ago) };
+        let (_stop, mut stopped) = watch::channel(false);
+        watch_over(&pulse, &mut stopped).await;
+        assert!(pulse.silent_for() < LOOK_EVERY);
+        wake.notified().await;
+    }
+}

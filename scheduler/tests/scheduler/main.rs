@@ -1,0 +1,10 @@
+//! The scheduler end to end: a real store, the real HTTP/2 client, an emulated FCM, one clock.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod outcomes;
+mod world;
