@@ -19,13 +19,15 @@ pub(crate) fn answer(shared: &Shared, call: &Call, path: &[&str]) -> Answer {
             Method::DELETE => done(|| shared.phones.dismiss_all()),
             _ => only(&[Method::GET, Method::DELETE]),
         },
-        ["inbox", "stream"] => get(call, || stream::answer(&shared.phones, None)),
+        ["inbox", "stream"] => get(call, || stream::answer(&shared.phones, None, &call.headers)),
         ["inbox", address] => match call.method {
             Method::GET => answer::ok(shared.phones.inbox(address)),
             Method::DELETE => done(|| shared.phones.dismiss(address)),
             _ => only(&[Method::GET, Method::DELETE]),
         },
-        ["inbox", address, "stream"] => get(call, || stream::answer(&shared.phones, Some(address))),
+        ["inbox", address, "stream"] => {
+            get(call, || stream::answer(&shared.phones, Some(address), &call.headers))
+        }
         ["phones"] => get(call, || answer::ok(shared.phones.views())),
         ["phones", address] => phone(shared, call, address),
         ["emulator", "v1", rest @ ..] => remote(shared, call, rest),

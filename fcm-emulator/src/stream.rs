@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use tokio::sync::broadcast::Receiver;
@@ -24,8 +24,11 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Answers with what is shown now (of one phone, or of all) and then whatever follows.
 ///
 /// Each entry is an event `shown` with its JSON as data and its `seq` as id. A reader that is
-/// too slow gets an event `missed` with the number of entries it will never see.
-pub(crate) fn answer(phones: &Phones, address: Option<&str>) -> Answer {
+/// too slow gets an event `missed` with the number of entries it will never see. A reader that
+/// comes back with the `Last-Event-ID` it saw is spared what it already knows.
+pub(crate) fn answer(phones: &Phones, address: Option<&str>, headers: &HeaderMap) -> Answer {
+    let known = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
+    let known: u64 = known.unwrap_or(0);
     // Subscribed first: what is shown in between comes twice and is left out the second time.
     let live = phones.subscribe();
     let shown = match address {
@@ -34,7 +37,7 @@ pub(crate) fn answer(phones: &Phones, address: Option<&str>) -> Answer {
     };
     let feed = Feed {
         replayed: shown.iter().map(|entry| entry.seq).collect(),
-        backlog: shown.iter().map(event).collect(),
+        backlog: shown.iter().filter(|entry| entry.seq > known).map(event).collect(),
         address: address.map(str::to_owned),
         live,
     };

@@ -22,10 +22,16 @@ struct Events {
 
 impl Events {
     async fn open(bench: &Bench, path: &str) -> Self {
+        Self::reopen(bench, path, "").await
+    }
+
+    /// Opens a stream as a reader does that has seen everything up to `last`.
+    async fn reopen(bench: &Bench, path: &str, last: &str) -> Self {
         let stream = TcpStream::connect(bench.emulator.addr()).await.unwrap();
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
-        let request = Request::get(path).body(Empty::<Bytes>::new()).unwrap();
+        let request = Request::get(path).header("last-event-id", last);
+        let request = request.body(Empty::<Bytes>::new()).unwrap();
         let response = sender.send_request(request).await.unwrap();
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         Self { body: response.into_body(), text: String::new(), read: VecDeque::new() }
@@ -68,6 +74,9 @@ async fn a_stream_starts_with_what_is_shown_and_goes_on_live() {
     assert_eq!(all.next().await.as_deref(), Some("for b"));
     assert_eq!(all.next().await.as_deref(), Some("for a"));
     assert_eq!(one.next().await.as_deref(), Some("for a"));
+    let last = bench.emulator.inbox("a")[0].seq.to_string();
+    let mut again = Events::reopen(&bench, "/inbox/a/stream", &last).await;
+    assert_eq!(again.next().await.as_deref(), Some("for a"));
     bench.emulator.stop().await;
     assert_eq!(one.next().await, None);
 }
