@@ -138,3 +138,22 @@ impl Courier<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nothing_leaves_in_the_last_twenty_seconds_of_a_lease() {
+        let until: Timestamp = "2026-11-22T15:56:00Z".parse().unwrap();
+        let before = |seconds| until.checked_sub(SignedDuration::from_secs(seconds)).unwrap();
+        let now = Instant::now();
+        let minute = Duration::from_mins(1);
+        let end = LeaseEnd::new(now, minute, until);
+        assert!(end.allows_sending(before(21)));
+        assert!(!end.allows_sending(before(20)), "by the wall clock");
+        let old = now.checked_sub(Duration::from_secs(41)).unwrap();
+        let end = LeaseEnd::new(old, minute, until);
+        assert!(!end.allows_sending(before(60)), "by the monotonic clock");
+    }
+}

@@ -134,20 +134,24 @@ impl Dispatcher {
     /// The database's. What was claimed then returns when its lease ends.
     pub(crate) async fn run_once(&self) -> Result<RunSummary, StoreError> {
         let mut run = Run::new();
-        self.turn(&mut run, Until::Idle).await?;
-        Ok(run.summary)
+        let result = self.turn(&mut run, Until::Idle).await;
+        result.inspect_err(|error| self.failed(error)).map(|()| run.summary)
     }
 
     /// Sends whatever comes due, until told to stop; then waits for what is under way.
     pub(crate) async fn serve(&self) {
         let mut run = Run::new();
         while let Err(error) = self.turn(&mut run, Until::Stopped).await {
-            self.status.failed(error.to_string(), self.env().now());
+            self.failed(&error);
             if self.is_stopping() && run.sending.is_empty() {
                 return;
             }
             run.look = false;
         }
+    }
+
+    fn failed(&self, error: &StoreError) {
+        self.status.failed(error.to_string(), self.env().now());
     }
 
     fn env(&self) -> &Env {
@@ -168,7 +172,11 @@ impl Dispatcher {
             let stopping = self.is_stopping();
             let quiet = run.sending.is_empty() && (stopping || !run.look);
             if quiet && (stopping || until == Until::Idle) {
-                return self.settle(run).await;
+                self.settle(run).await?;
+                if stopping || !run.look {
+                    return Ok(());
+                }
+                continue;
             }
             let serving = until == Until::Stopped && !stopping;
             let settle_at = run.settle_at.unwrap_or_else(Instant::now);
@@ -272,7 +280,17 @@ impl Dispatcher {
         metrics::claimed(rows);
         run.summary.claimed += rows;
         let lease_end = LeaseEnd::new(began, self.limits.lease, claim.until);
-        for Job { item, decision } in self.prepare(claim).await? {
+        let claim = Arc::new(claim);
+        let jobs = match self.prepare(&claim).await {
+            Ok(jobs) => jobs,
+            Err(error) => {
+                for (item, _) in claim.singles() {
+                    run.keep(Settled { item, verdict: Verdict::Released });
+                }
+                return Err(error);
+            }
+        };
+        for Job { item, decision } in jobs {
             match decision {
                 Decision::Send(outgoing) => self.start(run, item, outgoing, lease_end),
                 Decision::Not(verdict) => run.keep(Settled { item, verdict }),
@@ -283,9 +301,8 @@ impl Dispatcher {
 
     /// Looks at what was claimed once more. A row that cannot be read must not hold up the others:
     /// when the batch fails on one, each is looked at by itself.
-    async fn prepare(&self, claim: Claim) -> Result<Vec<Job>, StoreError> {
-        let claim = Arc::new(claim);
-        let all = Arc::clone(&claim);
+    async fn prepare(&self, claim: &Arc<Claim>) -> Result<Vec<Job>, StoreError> {
+        let all = Arc::clone(claim);
         match self.store.read(move |tx| dispatch::prepare(tx, &all)).await {
             Err(error) if !error.is_transient() && claim.len() > 1 => {
                 tracing::error!(%error, "a claimed batch cannot be read; looking at each by itself");

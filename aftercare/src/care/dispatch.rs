@@ -143,6 +143,8 @@ pub enum Verdict {
     Dropped,
     /// Its rows cannot be understood; looked at again in five minutes.
     Unreadable,
+    /// Nothing was tried; it goes back to the queue.
+    Released,
 }
 
 /// One message to one device.

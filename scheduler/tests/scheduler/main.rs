@@ -7,4 +7,7 @@
 )]
 
 mod outcomes;
+mod running;
+mod transport;
+mod work;
 mod world;

@@ -84,11 +84,17 @@ impl World {
     }
 
     pub(crate) async fn treated_without_phone(&self, name: &str) -> Treated {
-        let (clinic, name, now) = (self.clinic, name.to_owned(), self.store.env().now());
+        self.treatment(name, &format!("event-{name}")).await
+    }
+
+    /// A treatment that ends now, of a patient who may be known already.
+    pub(crate) async fn treatment(&self, name: &str, event: &str) -> Treated {
+        let (clinic, now) = (self.clinic, self.store.env().now());
+        let (name, event_id) = (name.to_owned(), event.to_owned());
         let recorded = self.store.write(move |tx| {
             let reference = format!("ref-{name}");
             let event = SessionDone {
-                event_id: format!("event-{name}"),
+                event_id,
                 patient: PatientRef::Inline {
                     reference: reference.clone(),
                     time_zone: None,

@@ -6,7 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Attempt, Item, Settled, Tally, Trial, Verdict};
 use crate::care;
-use crate::ids::{DeliveryId, LeaseId, ReminderId};
+use crate::care::case::reachable;
+use crate::ids::{DeliveryId, LeaseId, PatientId, ReminderId};
 use crate::planner::{Reason, ReminderState};
 use crate::store::{Completion, Delivery, DeliveryState, DeviceState, Outcome, StoreError, Tx};
 
@@ -54,17 +55,39 @@ fn settle_reminders(
         .collect();
     let mine: BTreeSet<ReminderId> = tx.complete(lease, &completions)?.into_iter().collect();
     let mut rows = Vec::new();
+    let mut parked = Vec::new();
     for (settled, outcome) in reminders.iter().zip(&endings) {
         if !mine.contains(&settled.item.reminder) {
             tally.lost += 1;
             continue;
         }
         count(tally, settled, outcome);
+        if matches!(outcome, Outcome::NoDevice { .. }) {
+            parked.push(settled.item);
+        }
         // Each device goes its own way once one of them has it.
         let apart = matches!(outcome, Outcome::Sent { .. });
         write_attempts(tx, settled, apart, &mut rows)?;
     }
-    tx.insert_deliveries(&rows)
+    tx.insert_deliveries(&rows)?;
+    unpark(tx, &parked)
+}
+
+/// A phone that was registered while its patient's reminder was claimed found nothing that waits
+/// for it: such a reminder is due at once.
+fn unpark(tx: &mut Tx<'_>, parked: &[Item]) -> Result<(), StoreError> {
+    let patients: BTreeSet<PatientId> = parked.iter().map(|item| item.patient).collect();
+    let patients: Vec<PatientId> = patients.into_iter().collect();
+    let devices = tx.devices_of(&patients)?;
+    let reached: BTreeSet<PatientId> =
+        devices.iter().filter(|device| reachable(device)).map(|device| device.patient_id).collect();
+    for item in parked.iter().filter(|item| reached.contains(&item.patient)) {
+        if let Some(mut row) = tx.reminder(item.patient, item.reminder)? {
+            (row.attempt_at, row.reason) = (Some(tx.now()), Some(Reason::Retrying));
+            tx.save_reminders(&[row])?;
+        }
+    }
+    Ok(())
 }
 
 fn settle_retries(
@@ -73,6 +96,10 @@ fn settle_retries(
     retries: &[&Settled],
     tally: &mut Tally,
 ) -> Result<(), StoreError> {
+    // A retry that was not looked into stays claimed: its lease brings it back.
+    let (released, retries): (Vec<&Settled>, Vec<&Settled>) =
+        retries.iter().partition(|settled| matches!(settled.verdict, Verdict::Released));
+    tally.released += released.len();
     let ids: Vec<DeliveryId> = retries.iter().filter_map(|settled| settled.item.retry_of).collect();
     let mine: BTreeSet<DeliveryId> = tx.finish_retries(lease, &ids)?.into_iter().collect();
     let mut rows = Vec::new();
@@ -107,7 +134,8 @@ fn tried(settled: &Settled) -> &[Attempt] {
         | Verdict::Failed(_)
         | Verdict::Replan(_)
         | Verdict::Dropped
-        | Verdict::Unreadable => &[],
+        | Verdict::Unreadable
+        | Verdict::Released => &[],
     }
 }
 
@@ -119,7 +147,9 @@ fn ending(settled: &Settled, now: Timestamp) -> Outcome {
         Verdict::NoDevice => Outcome::NoDevice { attempt_at: use_by },
         Verdict::Expired(reason) => Outcome::Expired { reason: *reason },
         Verdict::Failed(reason) => Outcome::Failed { reason: *reason },
-        Verdict::Replan(_) | Verdict::Dropped => Outcome::Retry { attempt_at: now },
+        Verdict::Replan(_) | Verdict::Dropped | Verdict::Released => {
+            Outcome::Retry { attempt_at: now }
+        }
         Verdict::Unreadable if now >= use_by => Outcome::Expired { reason: Reason::PastUseBy },
         Verdict::Unreadable => {
             Outcome::Retry { attempt_at: now.checked_add(UNREADABLE_WAIT).unwrap_or(now) }

@@ -1,0 +1,234 @@
+//! Claims, leases and the second look: what is sent, what is not, and who may say so.
+
+use std::collections::BTreeSet;
+
+use aftercare::care::{self, dispatch};
+use aftercare::ids::LeaseId;
+use aftercare::planner::{Reason, ReminderState};
+use aftercare::store::{Consent, ConsentKind, DeliveryMode, Platform, PushContent, Store};
+use fcm_emulator::{Fault, FaultKind, ShownKind};
+use jiff::SignedDuration;
+
+use crate::world::{Treated, World, at, secs};
+
+const DUE: &str = "2026-11-22T15:55:00Z";
+const LEASE: SignedDuration = SignedDuration::from_mins(1);
+
+/// Claims by hand, as another worker would.
+async fn claim(store: &Store) -> dispatch::Claim {
+    let lease: LeaseId = store.env().id();
+    store.write(move |tx| dispatch::claim(tx, lease, LEASE, 10)).await.unwrap()
+}
+
+/// What that worker found out: everything it claimed was refused for good.
+async fn fail_all(store: &Store, claim: dispatch::Claim) -> dispatch::Tally {
+    let failed = store.write(move |tx| {
+        let settled: Vec<_> = claim
+            .singles()
+            .map(|(item, _)| dispatch::Settled {
+                item,
+                verdict: dispatch::Verdict::Failed(Reason::Rejected),
+            })
+            .collect();
+        dispatch::settle(tx, &settled)
+    });
+    failed.await.unwrap()
+}
+
+#[tokio::test]
+async fn a_worker_that_died_is_replaced_and_can_write_nothing_after() {
+    let world = World::new().await;
+    let ana = world.treated("ana").await;
+    world.clock.set(at(DUE));
+    let zombie = claim(&world.store).await;
+    assert_eq!(zombie.len(), 1);
+    assert_eq!(world.run_after(secs(59)).await.claimed, 0, "it is another's");
+    let run = world.run_after(secs(1)).await;
+    assert_eq!((run.reclaimed, run.tally.sent), (1, 1));
+    let tally = fail_all(&world.store, zombie).await;
+    assert_eq!((tally.lost, tally.failed), (1, 0));
+    assert_eq!(world.start_of(ana).await.state, ReminderState::Sent);
+}
+
+#[tokio::test]
+async fn a_void_takes_a_claim_away() {
+    let world = World::new().await;
+    let ana = world.treated("ana").await;
+    world.clock.set(at(DUE));
+    let claimed = claim(&world.store).await;
+    let (clinic, treatment) = (world.clinic, ana.treatment);
+    let voided = world.store.write(move |tx| care::void_treatment(tx, clinic, treatment)).await;
+    assert!(voided.unwrap().is_some());
+    assert_eq!(fail_all(&world.store, claimed).await.lost, 1);
+    assert_eq!(world.start_of(ana).await.state, ReminderState::Cancelled);
+    assert_eq!(world.run_after(secs(600)).await.claimed, 0);
+    assert_eq!(world.accepted(), 0);
+}
+
+#[tokio::test]
+async fn withdrawn_consent_acts_in_the_last_moment() {
+    let world = World::new().await;
+    let ana = world.treated("ana").await;
+    world.clock.set(at(DUE));
+    let withdrawn = world.store.write(move |tx| {
+        let at = tx.now();
+        tx.set_consent(&Consent {
+            patient_id: ana.patient,
+            kind: ConsentKind::Aftercare,
+            granted: false,
+            notice_version: None,
+            at,
+        })
+    });
+    withdrawn.await.unwrap();
+    let run = world.run().await;
+    assert_eq!((run.tally.replanned, run.tally.sent), (1, 0));
+    let reminder = world.start_of(ana).await;
+    assert_eq!(reminder.state, ReminderState::Skipped);
+    assert_eq!(reminder.reason, Some(Reason::Consent));
+    assert_eq!(world.fcm.stats().sends, 0);
+}
+
+#[tokio::test]
+async fn without_a_phone_a_reminder_waits_for_one() {
+    let world = World::new().await;
+    let ana = world.treated_without_phone("ana").await;
+    assert_eq!(world.run_at(DUE).await.tally.no_device, 1);
+    assert_eq!(world.run_after(secs(60)).await.claimed, 0, "out of the queue");
+    world.clock.set(at("2026-11-22T17:00:00Z"));
+    world.phone(ana.patient, "ana").await;
+    assert_eq!(world.run().await.tally.sent, 1);
+    assert_eq!(world.fcm.inbox("ana").len(), 1);
+    assert_eq!(world.start_of(ana).await.state, ReminderState::Sent);
+}
+
+#[tokio::test]
+async fn a_phone_registered_during_a_claim_is_not_overlooked() {
+    let world = World::new().await;
+    let ana = world.treated_without_phone("ana").await;
+    world.clock.set(at(DUE));
+    let claimed = claim(&world.store).await;
+    let jobs = world.store.read(move |tx| dispatch::prepare(tx, &claimed)).await.unwrap();
+    world.phone(ana.patient, "ana").await;
+    let settled: Vec<_> = jobs
+        .into_iter()
+        .map(|job| match job.decision {
+            dispatch::Decision::Not(verdict) => dispatch::Settled { item: job.item, verdict },
+            dispatch::Decision::Send(outgoing) => panic!("to nobody: {outgoing:?}"),
+        })
+        .collect();
+    world.store.write(move |tx| dispatch::settle(tx, &settled)).await.unwrap();
+    assert_eq!(world.run().await.tally.sent, 1);
+    assert_eq!(world.fcm.inbox("ana").len(), 1);
+}
+
+#[tokio::test]
+async fn a_bundle_past_its_use_by_gives_way_to_what_still_holds() {
+    let world = World::new().await;
+    let first = world.treated("ana").await;
+    world.clock.advance(secs(600));
+    let second = world.treatment("ana", "event-second").await;
+    world.fcm.set_fault(Fault::new(FaultKind::Unavailable));
+    world.run_at(DUE).await;
+    assert_eq!(world.start_of(first).await.members.len(), 2, "one reminder for both");
+    while world.store.env().now() < at("2026-11-22T18:39:30Z") {
+        world.run_after(secs(30)).await;
+    }
+    world.fcm.clear_faults();
+    let run = world.run_at("2026-11-22T18:40:00Z").await;
+    assert_eq!((run.tally.replanned, run.tally.sent), (1, 1), "{run:?}");
+    let rows = world.reminders(first).await;
+    let starts: Vec<_> = rows.iter().filter(|row| row.step_id.as_str() == "start").collect();
+    let state_of = |of: Treated| {
+        starts.iter().find(|row| row.treatment_id == of.treatment).map(|row| row.state)
+    };
+    assert_eq!(state_of(first), Some(ReminderState::Expired));
+    assert_eq!(state_of(second), Some(ReminderState::Sent));
+}
+
+#[tokio::test]
+async fn a_paused_clinic_s_reminders_wait_and_go_stale() {
+    let world = World::new().await;
+    let ana = world.treated("ana").await;
+    let clinic = world.clinic;
+    let pause = |paused| {
+        let store = world.store.clone();
+        async move {
+            store.write(move |tx| tx.set_paused(Some(clinic), paused)).await.unwrap();
+        }
+    };
+    pause(true).await;
+    assert_eq!(world.run_at(DUE).await.claimed, 0);
+    world.clock.set(at("2026-11-22T18:40:00Z"));
+    pause(false).await;
+    assert_eq!(world.run().await.tally.expired, 1);
+    assert_eq!(world.start_of(ana).await.reason, Some(Reason::PastUseBy));
+    assert_eq!(world.fcm.stats().sends, 0);
+}
+
+#[tokio::test]
+async fn the_stricter_wish_decides_what_a_push_says() {
+    let world = World::new().await;
+    let ana = world.treated("ana").await;
+    world.phone_of(ana.patient, "iphone", Platform::Ios, DeliveryMode::Push).await;
+    let strict = world.store.write(move |tx| {
+        let mut patient = tx.lock_patient(ana.patient)?.unwrap();
+        patient.preferences.push_content = Some(PushContent::Reference);
+        tx.update_patient(&patient)
+    });
+    strict.await.unwrap();
+    world.run_at(DUE).await;
+    assert_eq!(world.accepted(), 2);
+    for push in world.fcm.accepted() {
+        let text = push.message.to_string();
+        assert!(!text.contains("wash") && !text.contains("treatment"), "{text}");
+        assert_eq!(push.message["data"]["content"], "reference");
+    }
+    assert_eq!(world.fcm.inbox("iphone")[0].body.as_deref(), Some("Open the app to read it."));
+    assert!(matches!(world.fcm.inbox("ana")[0].kind, ShownKind::Data), "data only on Android");
+}
+
+#[tokio::test]
+async fn a_crowd_is_drained_in_small_claims() {
+    let world = World::with(|config| (config.batch, config.concurrency) = (4, 6)).await;
+    for patient in 0..25 {
+        world.treated(&format!("patient-{patient}")).await;
+    }
+    let run = world.run_at(DUE).await;
+    assert_eq!((run.claimed, run.tally.sent), (25, 25));
+    let shown: BTreeSet<String> =
+        world.fcm.inboxes().into_iter().map(|shown| shown.address).collect();
+    assert_eq!((shown.len(), world.accepted()), (25, 25));
+}
+
+#[tokio::test]
+async fn schedulers_on_one_store_share_the_work_and_send_nothing_twice() {
+    let world = World::with(|config| config.batch = 3).await;
+    let other = world.second_scheduler(|config| config.batch = 3);
+    for patient in 0..20 {
+        world.treated(&format!("patient-{patient}")).await;
+    }
+    world.clock.set(at(DUE));
+    let (one, two) = tokio::join!(world.scheduler.run_once(), other.run_once());
+    let (one, two) = (one.unwrap(), two.unwrap());
+    assert_eq!(one.claimed + two.claimed, 20);
+    assert_eq!(one.tally.lost + two.tally.lost, 0);
+    assert_eq!(world.accepted(), 20);
+}
+
+#[tokio::test]
+async fn a_whole_course_of_two_days_says_five_things_at_most() {
+    let world = World::new().await;
+    let ana = world.treated("ana").await;
+    for _ in 0..(50 * 12) {
+        world.run_after(secs(300)).await;
+    }
+    let sent = world.reminders(ana).await;
+    let sent = sent.iter().filter(|row| row.state == ReminderState::Sent).count();
+    assert!((4..=5).contains(&sent), "{sent}");
+    assert_eq!(world.accepted(), sent);
+    for row in world.reminders(ana).await.iter().filter(|row| row.sent_at.is_some()) {
+        let late = row.sent_at.unwrap().duration_since(row.due_at);
+        assert!((SignedDuration::ZERO..=secs(300)).contains(&late), "{row:?}");
+    }
+}
