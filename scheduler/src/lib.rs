@@ -111,8 +111,8 @@ impl Scheduler {
             store,
             client: Arc::new(client),
             limits: Limits {
-                batch: config.batch.max(1),
-                concurrency: config.concurrency.max(1),
+                batch: in_time(config.rate, config.batch),
+                concurrency: in_time(config.rate, config.concurrency),
                 lease: config.lease.max(LEASE_MIN),
             },
             status: Arc::default(),
@@ -128,6 +128,19 @@ impl Scheduler {
         let inner = Inner { dispatcher, stop, tasks: Mutex::new(tasks) };
         Ok(SchedulerHandle(Arc::new(inner)))
     }
+}
+
+/// At least one, and no more of `count` than leave within two seconds at the full rate: what is
+/// claimed must leave before its lease ends, at a tenth of the rate as well.
+fn in_time(rate: Option<f64>, count: usize) -> usize {
+    let rate = rate.filter(|rate| rate.is_finite() && *rate > 0.0);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "positive, and a float that is too large becomes the largest integer"
+    )]
+    let leaving = rate.map_or(usize::MAX, |rate| (rate * 2.0) as usize);
+    count.min(leaving).max(1)
 }
 
 /// A running scheduler. Clones are the same scheduler; it winds down when the last one is gone.
@@ -183,5 +196,20 @@ impl SchedulerHandle {
 impl fmt::Debug for SchedulerHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SchedulerHandle").field("status", &self.status()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_claimed_than_can_leave_in_time() {
+        assert_eq!(in_time(Some(9_000.0), 500), 500);
+        assert_eq!(in_time(Some(10.0), 500), 20);
+        assert_eq!(in_time(Some(0.1), 500), 1);
+        assert_eq!(in_time(Some(1e300), 500), 500);
+        assert_eq!(in_time(None, 500), 500);
+        assert_eq!(in_time(Some(0.0), 0), 1);
     }
 }

@@ -83,7 +83,6 @@ impl Drop for Stream {
 
 enum Pick {
     Stream(Arc<Connection>),
-    Open,
     Wait,
     Fail(ConnectError),
 }
@@ -111,13 +110,15 @@ impl Pool {
             let freed = self.shared.freed.notified();
             tokio::pin!(freed);
             freed.as_mut().enable();
-            let pick = self.shared.lock().pick(&self.shared, Instant::now());
+            let (pick, grow) = self.shared.lock().pick(&self.shared, Instant::now());
+            if grow {
+                self.open();
+            }
             match pick {
                 Pick::Stream(connection) => {
                     return Ok(Stream { connection, freed: Arc::clone(&self.shared.freed) });
                 }
                 Pick::Fail(error) => return Err(error.into()),
-                Pick::Open => self.open(),
                 Pick::Wait => {}
             }
             freed.await;
@@ -164,31 +165,30 @@ impl Shared {
 }
 
 impl State {
-    fn pick(&mut self, shared: &Shared, now: Instant) -> Pick {
+    /// A stream if there is one, and whether another connection is to be opened: that is when the
+    /// last stream is taken, so that who comes next need not wait for it.
+    fn pick(&mut self, shared: &Shared, now: Instant) -> (Pick, bool) {
         self.connections.retain(|connection| {
             connection.is_open() && (connection.load() > 0 || connection.silent_for(now) < IDLE)
         });
         let least = self.connections.iter().min_by_key(|connection| connection.load());
-        if let Some(connection) = least
-            && connection.load() < connection.peer_limit().clamp(1, STREAMS)
-        {
-            connection.begin();
-            return Pick::Stream(Arc::clone(connection));
-        }
-        let backing_off = self.failed.as_ref().filter(|(_, pause)| !pause.is_over(&shared.env));
-        match backing_off {
-            Some((error, _)) if self.connections.is_empty() && self.opening == 0 => {
-                return Pick::Fail(error.clone());
+        let pick = match least.filter(|connection| !is_full(connection)) {
+            Some(connection) => {
+                connection.begin();
+                Pick::Stream(Arc::clone(connection))
             }
-            Some(_) => return Pick::Wait,
-            None => {}
+            None => Pick::Wait,
+        };
+        let backing_off = self.failed.as_ref().filter(|(_, pause)| !pause.is_over(&shared.env));
+        if let Some((error, _)) = backing_off {
+            let hopeless = self.connections.is_empty() && self.opening == 0;
+            return (if hopeless { Pick::Fail(error.clone()) } else { pick }, false);
         }
-        if self.connections.len() + self.opening < wanted(shared.rate, self.rtt_seconds, shared.max)
-        {
-            self.opening += 1;
-            return Pick::Open;
-        }
-        Pick::Wait
+        let wanted = wanted(shared.rate, self.rtt_seconds, shared.max);
+        let full = self.connections.iter().all(|connection| is_full(connection));
+        let grow = full && self.connections.len() + self.opening < wanted;
+        self.opening += usize::from(grow);
+        (pick, grow)
     }
 
     fn failed(&mut self, error: ConnectError, env: &Env) {
@@ -196,6 +196,10 @@ impl State {
         self.failures = self.failures.saturating_add(1);
         self.failed = Some((error, pause));
     }
+}
+
+fn is_full(connection: &Connection) -> bool {
+    connection.load() >= connection.peer_limit().clamp(1, STREAMS)
 }
 
 /// Connections for `rate` messages per second at this round trip.
