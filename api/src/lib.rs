@@ -1,1 +1,29 @@
-//! Placeholder.
+//! Aftercare's REST API: authentication, requests read whole or refused with every fault, answers as
+//! the contract has them.
+//!
+//! [`start`] runs a server over a [`Store`](aftercare::store::Store). Handlers are thin: an extractor
+//! says who calls, another reads the body, a unit of work of [`aftercare::care`] runs in one
+//! transaction, and the result is turned into the contract's shape.
+//!
+//! What is never logged: bodies, query strings and paths as they came, header values, tokens, codes,
+//! secrets, addresses, a patient's `ref`.
+
+mod address;
+mod auth;
+pub mod dto;
+pub mod fields;
+mod limits;
+pub mod problem;
+mod routes;
+mod server;
+mod state;
+mod telemetry;
+
+pub use address::{Network, NetworkError, client_address};
+pub use auth::{
+    ACCESS_LIFETIME, HashError, NewClinic, NewClinicError, Role, add_signing_key, create_clinic,
+};
+pub use limits::{Limits, Rate};
+pub use routes::openapi_document;
+pub use server::{ApiConfig, ApiHandle, StartError, start};
+pub use state::{Check, NothingElse, Readiness, Waker};

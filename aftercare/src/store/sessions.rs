@@ -237,6 +237,22 @@ impl Tx<'_> {
             .optional())
     }
 
+    /// Whether a session was opened for this installation.
+    #[must_use]
+    pub fn is_of_installation(&self, session: &Session, installation_id: &str) -> bool {
+        session.patient_id.is_some_and(|patient| {
+            let hash = installation_hash(self.master, patient, installation_id);
+            session.installation_hash == Some(hash)
+        })
+    }
+
+    /// What the token after this one is made of: always the same, and known to nobody who does not have
+    /// both this token and the master key.
+    #[must_use]
+    pub fn refresh_successor(&self, token: &SecretString) -> Digest {
+        self.master.index("refresh_tokens.successor", &[token.expose_secret().as_bytes()])
+    }
+
     /// The refresh token with this id.
     ///
     /// # Errors

@@ -1,0 +1,172 @@
+//! Who is calling.
+//!
+//! A handler takes [`ClinicAuth`], [`PatientAuth`] or [`AnyAuth`] and so can only be reached by who
+//! may. The token is checked by itself first (which costs no query), the caller's rate is counted,
+//! and then its session is looked up: a revoked session ends at once, however long its tokens would
+//! still live.
+
+mod clients;
+mod grants;
+mod keys;
+mod secrets;
+mod token;
+
+pub use clients::{NewClinic, NewClinicError, create_clinic};
+pub(crate) use grants::{
+    Grant, NewEnrolment, Refresh, enrol, open_clinic_session, redeem, refresh,
+    revoke_refresh_token, revoke_session,
+};
+pub(crate) use keys::KeyRing;
+pub use keys::add_signing_key;
+pub use secrets::HashError;
+pub(crate) use secrets::Hasher;
+pub use token::{ACCESS_LIFETIME, Role};
+
+use std::future::Future;
+use std::pin::Pin;
+
+use actix_web::dev::Payload;
+use actix_web::http::header::AUTHORIZATION;
+use actix_web::{FromRequest, HttpRequest, web};
+use aftercare::ids::{ClinicId, PatientId};
+use aftercare::store::Session;
+use uuid::Uuid;
+
+use crate::problem::{Code, Problem};
+use crate::state::Api;
+
+/// A clinic's own software.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ClinicAuth {
+    /// The clinic.
+    pub(crate) clinic: ClinicId,
+}
+
+/// A patient's app.
+#[derive(Debug, Clone)]
+pub(crate) struct PatientAuth {
+    /// The patient.
+    pub(crate) patient: PatientId,
+    /// The session, which is bound to one installation.
+    pub(crate) session: Session,
+}
+
+/// Either.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AnyAuth {
+    /// The clinic that the caller is or belongs to.
+    pub(crate) clinic: ClinicId,
+}
+
+type Extracted<T> = Pin<Box<dyn Future<Output = Result<T, Problem>>>>;
+
+impl FromRequest for ClinicAuth {
+    type Error = Problem;
+    type Future = Extracted<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let session = authenticate(&request).await?;
+            match session.patient_id {
+                None => Ok(Self { clinic: session.clinic_id }),
+                Some(_) => Err(wrong_role(Role::Clinic)),
+            }
+        })
+    }
+}
+
+impl FromRequest for PatientAuth {
+    type Error = Problem;
+    type Future = Extracted<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let session = authenticate(&request).await?;
+            match session.patient_id {
+                Some(patient) => Ok(Self { patient, session }),
+                None => Err(wrong_role(Role::Patient)),
+            }
+        })
+    }
+}
+
+impl FromRequest for AnyAuth {
+    type Error = Problem;
+    type Future = Extracted<Self>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move { Ok(Self { clinic: authenticate(&request).await?.clinic_id }) })
+    }
+}
+
+fn wrong_role(wanted: Role) -> Problem {
+    Problem::new(Code::WrongRole, format!("This needs the access token of a {wanted}"))
+}
+
+fn invalid() -> Problem {
+    Problem::new(Code::InvalidToken, "The access token is not valid, has expired or was revoked")
+}
+
+/// The open session behind the request's bearer.
+async fn authenticate(request: &HttpRequest) -> Result<Session, Problem> {
+    let Some(api) = request.app_data::<web::Data<Api>>().cloned() else { return Err(invalid()) };
+    let Some(token) = bearer(request)? else {
+        let detail = "This needs a header Authorization: Bearer and an access token";
+        return Err(Problem::new(Code::MissingToken, detail));
+    };
+    let claims = match api.keys.verify(&api.public_url, &token).await? {
+        Ok(claims) => claims,
+        Err(error) => {
+            tracing::debug!(%error, "a bearer was refused");
+            api.limiter.bad_bearer(api.client(request))?;
+            return Err(invalid());
+        }
+    };
+    let (role, sid) = (claims.role, claims.sid);
+    api.limiter.credential(match role {
+        Role::Clinic => claims.sub,
+        Role::Patient => sid.0,
+    })?;
+    let session = api.store.read(move |tx| tx.session(sid)).await.map_err(Problem::from)?;
+    let now = api.env().now();
+    let session =
+        session.filter(|session| session.is_live(now) && subject(session) == (role, claims.sub));
+    let Some(session) = session else {
+        api.limiter.bad_bearer(api.client(request))?;
+        return Err(invalid());
+    };
+    let span = tracing::Span::current();
+    span.record("clinic", tracing::field::display(session.clinic_id));
+    if let Some(patient) = session.patient_id {
+        span.record("patient", tracing::field::display(patient));
+    }
+    Ok(session)
+}
+
+/// Whom a session's tokens are about.
+fn subject(session: &Session) -> (Role, Uuid) {
+    match session.patient_id {
+        Some(patient) => (Role::Patient, patient.0),
+        None => (Role::Clinic, session.clinic_id.0),
+    }
+}
+
+/// The bearer of a request. Two `Authorization` headers are one too many: which of them counts would
+/// depend on who reads them.
+fn bearer(request: &HttpRequest) -> Result<Option<String>, Problem> {
+    let mut values = request.headers().get_all(AUTHORIZATION);
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(invalid());
+    }
+    let text = value.to_str().map_err(|_| invalid())?;
+    match text.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
+            Ok(Some(token.trim().to_owned()))
+        }
+        _ => Ok(None),
+    }
+}

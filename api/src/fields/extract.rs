@@ -1,0 +1,244 @@
+//! The extractors that handlers take, and what they demand of a request before they read it.
+//!
+//! actix runs all extractors of a handler at once. These only hold on to the request, so that nothing is
+//! read, and no fault told, before the caller is known.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use actix_web::dev::Payload;
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use actix_web::{FromRequest, HttpRequest, web};
+use futures_util::StreamExt as _;
+use serde_json::{Map, Value};
+
+use super::{Fields, Place, json};
+use crate::problem::{Code, Fault, Problem};
+use crate::state::Api;
+
+/// How long a body may take to arrive, once its headers are here.
+const BODY_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Something that is read from an object of fields.
+pub trait FromFields: Sized {
+    /// Reads every field, noting each fault; `None` only when a fault was noted.
+    fn from_fields(fields: &mut Fields<'_>) -> Option<Self>;
+}
+
+/// A JSON body that is still to be read, which a handler does once it knows who calls.
+pub struct Body<T> {
+    request: HttpRequest,
+    payload: Payload,
+    read: PhantomData<T>,
+}
+
+/// A query string that is still to be read.
+pub struct Query<T> {
+    request: HttpRequest,
+    read: PhantomData<T>,
+}
+
+/// The fields of an `application/x-www-form-urlencoded` body, in the order they came.
+#[derive(Clone)]
+pub struct Form(pub Vec<(String, String)>);
+
+impl<T: FromFields> Body<T> {
+    /// Reads the body whole, or says every fault of it.
+    ///
+    /// # Errors
+    /// 415 for another media type, 413 for one that is too large, 408 for one that is too slow, 400 for
+    /// what is not JSON, 422 for fields that are not right.
+    pub async fn read(self) -> Result<T, Problem> {
+        demand_media_type(&self.request, "application/json")?;
+        let bytes = read(&self.request, self.payload).await?;
+        from_object(&json::object(&bytes)?, Place::Object(String::new()))
+    }
+}
+
+impl<T> FromRequest for Body<T> {
+    type Error = Infallible;
+    type Future = Ready<Result<Self, Infallible>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        ready(Ok(Self { request: request.clone(), payload: payload.take(), read: PhantomData }))
+    }
+}
+
+impl<T: FromFields> Query<T> {
+    /// Reads the query string whole, or says every fault of it.
+    ///
+    /// # Errors
+    /// 422 for parameters that are not right, 400 for what is no query string.
+    pub fn read(&self) -> Result<T, Problem> {
+        query(self.request.query_string())
+    }
+}
+
+impl<T> FromRequest for Query<T> {
+    type Error = Infallible;
+    type Future = Ready<Result<Self, Infallible>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Ok(Self { request: request.clone(), read: PhantomData }))
+    }
+}
+
+fn query<T: FromFields>(text: &str) -> Result<T, Problem> {
+    let mut object = Map::new();
+    let mut repeated = Vec::new();
+    for (name, value) in pairs(text.as_bytes())? {
+        if object.contains_key(&name) {
+            let pointer = format!("?{name}");
+            repeated.push(Fault { pointer, detail: "must come once".to_owned() });
+        }
+        object.insert(name, Value::String(value));
+    }
+    if repeated.is_empty() {
+        from_object(&object, Place::Query)
+    } else {
+        Err(Problem::fields(repeated))
+    }
+}
+
+fn from_object<T: FromFields>(object: &Map<String, Value>, place: Place) -> Result<T, Problem> {
+    let mut faults = Vec::new();
+    let mut fields = Fields::new(object, place, &mut faults);
+    let read = T::from_fields(&mut fields);
+    fields.finish();
+    match read {
+        Some(read) if faults.is_empty() => Ok(read),
+        _ => Err(Problem::fields(faults)),
+    }
+}
+
+/// Reads a form, or says why it cannot be read.
+///
+/// # Errors
+/// 415 for another media type, 413 for one that is too large, 408 and 400 as they come.
+pub(crate) async fn form(request: &HttpRequest, payload: Payload) -> Result<Form, Problem> {
+    demand_media_type(request, "application/x-www-form-urlencoded")?;
+    let bytes = read(request, payload).await?;
+    read_form(&bytes)
+}
+
+/// Parses a form's bytes.
+///
+/// # Errors
+/// 400 when the bytes are no form.
+pub(crate) fn read_form(bytes: &[u8]) -> Result<Form, Problem> {
+    pairs(bytes).map(Form)
+}
+
+fn pairs(encoded: &[u8]) -> Result<Vec<(String, String)>, Problem> {
+    let malformed = || Problem::new(Code::MalformedRequest, "The parameters are not UTF-8 text");
+    let text = std::str::from_utf8(encoded).map_err(|_| malformed())?;
+    let parsed = web::Query::<Vec<(String, String)>>::from_query(text).map_err(|_| malformed())?;
+    Ok(parsed.into_inner())
+}
+
+fn demand_media_type(request: &HttpRequest, wanted: &str) -> Result<(), Problem> {
+    let header = |name| request.headers().get(name).map(|value| value.to_str().unwrap_or_default());
+    let media_type = header(CONTENT_TYPE).unwrap_or_default();
+    let essence = media_type.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case(wanted) {
+        let detail = format!("The Content-Type must be {wanted}");
+        return Err(Problem::new(Code::UnsupportedMediaType, detail));
+    }
+    match header(CONTENT_ENCODING) {
+        None | Some("identity") => Ok(()),
+        Some(_) => {
+            let detail = "A body must come without Content-Encoding";
+            Err(Problem::new(Code::UnsupportedMediaType, detail))
+        }
+    }
+}
+
+async fn read(request: &HttpRequest, payload: Payload) -> Result<Vec<u8>, Problem> {
+    let limit = request.app_data::<web::Data<Api>>().map_or(0, |api| api.body_limit());
+    let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    if announced.and_then(|text| text.parse::<usize>().ok()).is_some_and(|length| length > limit) {
+        return Err(too_large(limit));
+    }
+    match actix_web::rt::time::timeout(BODY_TIMEOUT, collect(payload, limit)).await {
+        Ok(read) => read,
+        Err(_) => Err(Problem::new(Code::Timeout, "The body did not arrive whole in time")),
+    }
+}
+
+async fn collect(mut payload: Payload, limit: usize) -> Result<Vec<u8>, Problem> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = payload.next().await {
+        let Ok(chunk) = chunk else {
+            return Err(Problem::new(Code::MalformedRequest, "The body did not arrive whole"));
+        };
+        if bytes.len() + chunk.len() > limit {
+            return Err(too_large(limit));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+fn too_large(limit: usize) -> Problem {
+    Problem::new(Code::TooLarge, format!("A body may have at most {limit} bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::parse;
+    use super::*;
+
+    #[derive(Debug)]
+    struct Person {
+        age: u32,
+        town: Option<String>,
+    }
+
+    impl FromFields for Person {
+        fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
+            let age = fields.required("age", parse::whole(0..=150));
+            let town = fields.object("home", |home| home.required("town", parse::text(5)));
+            Some(Self { age: age?, town })
+        }
+    }
+
+    fn faults(object: &Value) -> Vec<(String, String)> {
+        let problem =
+            from_object::<Person>(object.as_object().unwrap(), Place::Object(String::new()))
+                .unwrap_err();
+        let errors = problem.errors().iter();
+        errors.map(|fault| (fault.pointer.clone(), fault.detail.clone())).collect()
+    }
+
+    #[test]
+    fn every_bad_field_is_named_at_once() {
+        let faults = faults(&json!({"home": {"town": "Porto Covo", "x/y": 1}, "extra": true}));
+        let pointers: Vec<_> = faults.iter().map(|(pointer, _)| pointer.as_str()).collect();
+        assert_eq!(pointers, ["/age", "/home/town", "/home/x~1y", "/extra"]);
+        assert!(faults[3].1.contains("known are age, home"));
+    }
+
+    #[test]
+    fn a_null_is_absent_and_a_whole_object_is_read() {
+        let read: Person = from_object(
+            json!({"age": "41", "home": null}).as_object().unwrap(),
+            Place::Object(String::new()),
+        )
+        .unwrap();
+        assert_eq!((read.age, read.town), (41, None));
+    }
+
+    #[test]
+    fn query_parameters_come_once_and_are_named_as_such() {
+        assert_eq!(query::<Person>("age=7").unwrap().age, 7);
+        let problem = query::<Person>("age=7&age=8").unwrap_err();
+        assert_eq!(problem.errors()[0].pointer, "?age");
+        let problem = query::<Person>("age=700&b=1").unwrap_err();
+        let pointers: Vec<_> = problem.errors().iter().map(|f| f.pointer.as_str()).collect();
+        assert_eq!(pointers, ["?age", "?b"]);
+    }
+}

@@ -1,0 +1,175 @@
+//! Reading what callers send, so that they hear of every fault at once.
+//!
+//! A body is parsed to a JSON value first ([`json`]) and then read field by field with [`Fields`],
+//! which notes each fault with its pointer and goes on. A query string and a form are read with the
+//! same reader, as an object of strings. Whatever nobody asked for is refused by name, because a
+//! misspelt optional field would otherwise be dropped without a word.
+//!
+//! Handlers take [`Body`] and [`Query`], read them once they know who calls, and see only values that are
+//! whole.
+
+mod extract;
+mod json;
+pub mod parse;
+
+pub use extract::{Body, Form, FromFields, Query};
+pub(crate) use extract::{form, read_form};
+
+use serde_json::{Map, Value};
+
+use crate::problem::Fault;
+
+/// What a parser says of a value that is not right: what is wrong, and where below the value.
+pub type Faults = Vec<Fault>;
+
+/// One fault of the value itself.
+pub(crate) fn bad<T>(detail: impl Into<String>) -> Result<T, Faults> {
+    Err(vec![Fault { pointer: String::new(), detail: detail.into() }])
+}
+
+/// A fault of something inside the value, `below` being its pointer from there.
+pub(crate) fn bad_below(below: &str, detail: impl Into<String>) -> Fault {
+    Fault { pointer: format!("/{}", escaped(below)), detail: detail.into() }
+}
+
+/// How faults name their place.
+#[derive(Debug, Clone)]
+enum Place {
+    /// The pointer of the object that is read.
+    Object(String),
+    /// Query parameters, named `?name`.
+    Query,
+}
+
+/// One object that is being read: each field is asked for once, and [`Fields::finish`] refuses the
+/// rest.
+#[derive(Debug)]
+pub struct Fields<'a> {
+    values: &'a Map<String, Value>,
+    place: Place,
+    asked: Vec<&'static str>,
+    faults: &'a mut Faults,
+}
+
+impl<'a> Fields<'a> {
+    fn new(values: &'a Map<String, Value>, place: Place, faults: &'a mut Faults) -> Self {
+        Self { values, place, asked: Vec::new(), faults }
+    }
+
+    /// A field that must be there and not be null; `None` once its fault is noted.
+    pub fn required<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(&Value) -> Result<T, Faults>,
+    ) -> Option<T> {
+        match self.take(name) {
+            Some(value) => self.noted(name, parse(value)),
+            None => {
+                self.fault(name, "is required");
+                None
+            }
+        }
+    }
+
+    /// A field that may be absent or null; the two mean the same.
+    pub fn optional<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(&Value) -> Result<T, Faults>,
+    ) -> Option<T> {
+        let value = self.take(name)?;
+        self.noted(name, parse(value))
+    }
+
+    /// An object inside this one, read with the same care.
+    pub fn object<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&mut Fields<'_>) -> Option<T>,
+    ) -> Option<T> {
+        let pointer = self.pointer(name);
+        match self.take(name)? {
+            Value::Object(values) => {
+                let mut inner = Fields::new(values, Place::Object(pointer), self.faults);
+                let read = read(&mut inner);
+                inner.finish();
+                read
+            }
+            other => {
+                self.fault(name, format!("must be an object, not {}", kind(other)));
+                None
+            }
+        }
+    }
+
+    /// Whether the caller sent the field, and not as null.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.values.get(name).is_some_and(|value| !value.is_null())
+    }
+
+    /// Notes a fault of one field.
+    pub fn fault(&mut self, name: &str, detail: impl Into<String>) {
+        let fault = Fault { pointer: self.pointer(name), detail: detail.into() };
+        self.faults.push(fault);
+    }
+
+    /// Refuses every field that nobody asked for.
+    pub fn finish(mut self) {
+        let unknown: Vec<&String> =
+            self.values.keys().filter(|name| !self.asked.contains(&name.as_str())).collect();
+        let known = self.asked.join(", ");
+        for name in unknown {
+            let detail = if known.is_empty() {
+                "is not known here; nothing is".to_owned()
+            } else {
+                format!("is not known here; known are {known}")
+            };
+            self.fault(name, detail);
+        }
+    }
+
+    fn take(&mut self, name: &'static str) -> Option<&'a Value> {
+        self.asked.push(name);
+        self.values.get(name).filter(|value| !value.is_null())
+    }
+
+    fn noted<T>(&mut self, name: &str, parsed: Result<T, Faults>) -> Option<T> {
+        match parsed {
+            Ok(value) => Some(value),
+            Err(faults) => {
+                let at = self.pointer(name);
+                self.faults.extend(
+                    faults
+                        .into_iter()
+                        .map(|fault| Fault { pointer: format!("{at}{}", fault.pointer), ..fault }),
+                );
+                None
+            }
+        }
+    }
+
+    fn pointer(&self, name: &str) -> String {
+        match &self.place {
+            Place::Object(at) => format!("{at}/{}", escaped(name)),
+            Place::Query => format!("?{name}"),
+        }
+    }
+}
+
+/// A member's name as JSON pointers write it, cut to a length that is safe to repeat.
+fn escaped(name: &str) -> String {
+    name.chars().take(64).collect::<String>().replace('~', "~0").replace('/', "~1")
+}
+
+/// What a value is, in words.
+pub(crate) fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}

@@ -1,0 +1,116 @@
+//! What a patient's own app asks.
+
+use actix_web::http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH};
+use actix_web::web::{Data, Json};
+use actix_web::{HttpRequest, HttpResponse, get};
+use aftercare::care::{self, CanError};
+use aws_lc_rs::digest;
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use crate::auth::PatientAuth;
+use crate::dto::{CanDto, CanQuery, Timeline};
+use crate::fields::Query;
+use crate::problem::{Code, Problem};
+use crate::state::Api;
+
+pub(super) fn routes(config: &mut ServiceConfig<'_>) {
+    config.service(get_my_timeline).service(can_i);
+}
+
+/// Everything the app needs, also to work offline.
+#[utoipa::path(
+    operation_id = "getMyTimeline",
+    tag = "patient",
+    security(("patient" = [])),
+    params(("If-None-Match" = Option<String>, Header, description = "The `ETag` of the answer the app has")),
+    responses(
+        (status = 200, description = "The timeline", body = Timeline, headers(("ETag" = String, description = "Changes whenever anything but `generated_at` does"))),
+        (status = 304, description = "Not changed since the `If-None-Match` that was sent")
+    )
+)]
+#[get("/v1/me/timeline")]
+async fn get_my_timeline(
+    api: Data<Api>,
+    auth: PatientAuth,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let read = api.store.read(move |tx| care::timeline(tx, auth.patient)).await;
+    let timeline = read.map_err(Problem::from)?.ok_or_else(Problem::not_found)?;
+    answer_timeline(&request, timeline.into())
+}
+
+/// A timeline, or 304 when the caller has it already.
+pub(super) fn answer_timeline(
+    request: &HttpRequest,
+    timeline: Timeline,
+) -> Result<HttpResponse, Problem> {
+    let tag = entity_tag(&timeline).map_err(|error| Problem::internal(&error))?;
+    let caching = [(CACHE_CONTROL, "private, no-cache".to_owned()), (ETAG, tag.clone())];
+    let mut response =
+        if matches(request, &tag) { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+    for header in caching {
+        response.insert_header(header);
+    }
+    Ok(if matches(request, &tag) { response.finish() } else { response.json(timeline) })
+}
+
+/// The tag of a timeline's content; `generated_at`, which always differs, is no part of it.
+fn entity_tag(timeline: &Timeline) -> serde_json::Result<String> {
+    let mut content = serde_json::to_value(timeline)?;
+    if let Some(members) = content.as_object_mut() {
+        members.remove("generated_at");
+    }
+    let hash = digest::digest(&digest::SHA256, content.to_string().as_bytes());
+    let short: String = hash.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    Ok(format!("\"{short}\""))
+}
+
+/// Whether `If-None-Match` names the tag, by the weak comparison that RFC 9110 has for it.
+fn matches(request: &HttpRequest, tag: &str) -> bool {
+    let lines = request.headers().get_all(IF_NONE_MATCH).filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).map(str::trim).any(|candidate| {
+        candidate == "*" || candidate.strip_prefix("W/").unwrap_or(candidate) == tag
+    })
+}
+
+impl From<CanError> for Problem {
+    fn from(error: CanError) -> Self {
+        match error {
+            CanError::UnknownActivity { known } => {
+                let detail = if known.is_empty() {
+                    "no rule of yours names any activity".to_owned()
+                } else {
+                    format!("must be one of {}", known.join(", "))
+                };
+                Self::field(Code::UnknownActivity, "?activity", detail)
+            }
+            CanError::UnknownPatient => Self::not_found(),
+            CanError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// What the clinic's rules say of an activity. There is no "allowed": the server knows rules, not skin.
+#[utoipa::path(
+    operation_id = "canI",
+    tag = "patient",
+    security(("patient" = [])),
+    params(CanQuery),
+    responses(
+        (status = 200, description = "What the rules say", body = CanDto),
+        (status = 422, description = "`unknown-activity`: the detail lists the known ones")
+    )
+)]
+#[get("/v1/me/can")]
+async fn can_i(
+    api: Data<Api>,
+    auth: PatientAuth,
+    query: Query<CanQuery>,
+) -> Result<Json<CanDto>, Problem> {
+    let CanQuery { activity, at } = query.read()?;
+    let asked = api
+        .store
+        .read::<_, CanError, _>(move |tx| care::can(tx, auth.patient, &activity, at))
+        .await?;
+    Ok(Json(asked.into()))
+}

@@ -1,0 +1,72 @@
+//! The routes, one file for each aggregate; what a handler documents is what is served.
+
+mod devices;
+mod docs;
+mod enrolments;
+mod health;
+mod me;
+mod oauth;
+mod openapi;
+mod patients;
+mod protocols;
+mod treatments;
+
+use actix_web::dev::ResourceDef;
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse, ResponseError as _};
+use serde_json::Value;
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use crate::problem::{Code, Problem};
+
+/// Registers every route, and with it its documentation.
+pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
+    docs::routes(config);
+    health::routes(config);
+    oauth::routes(config);
+    patients::routes(config);
+    enrolments::routes(config);
+    treatments::routes(config);
+    protocols::routes(config);
+    devices::routes(config);
+    me::routes(config);
+}
+
+/// What is made once from the routes and served or looked up from then on.
+pub(crate) struct Documents {
+    /// The OpenAPI document.
+    openapi: String,
+    /// Each path with the methods that it takes.
+    methods: Vec<(ResourceDef, String)>,
+}
+
+impl Documents {
+    pub(crate) fn new(public_url: &str) -> Self {
+        let document = openapi::document(public_url);
+        let paths = document.get("paths").and_then(Value::as_object);
+        let methods = paths.into_iter().flatten().map(|(path, operations)| {
+            let names = operations.as_object().into_iter().flatten();
+            let names: Vec<String> = names.map(|(method, _)| method.to_uppercase()).collect();
+            (ResourceDef::new(path.as_str()), names.join(", "))
+        });
+        Self { methods: methods.collect(), openapi: document.to_string() }
+    }
+}
+
+/// Answers what no route takes: 405 for a path that exists, 404 for one that does not.
+pub(crate) async fn fallback(request: HttpRequest, documents: Data<Documents>) -> HttpResponse {
+    let known = documents.methods.iter().find(|(path, _)| path.is_match(request.path()));
+    let problem = match known {
+        Some((_, allow)) => Problem::method_not_allowed(allow.clone()),
+        None => {
+            Problem::new(Code::NotFound, "There is no such address; /docs lists those that exist")
+        }
+    };
+    problem.error_response()
+}
+
+/// The OpenAPI document of this release, as it is served, for a server under `public_url`.
+#[must_use]
+pub fn openapi_document(public_url: &str) -> Value {
+    openapi::document(public_url)
+}

@@ -1,0 +1,237 @@
+//! The session-done event, and what became of it.
+
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Json, Path};
+use actix_web::{HttpResponse, get, post};
+use aftercare::care::{self, RecordError, Recorded, TreatmentView};
+use aftercare::ids::{ClinicId, TreatmentId};
+use aftercare::store::{StoreError, Treatment, TreatmentFilter, TreatmentState, Tx};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use utoipa_actix_web::service_config::ServiceConfig;
+use uuid::Uuid;
+
+use super::enrolments::invitation;
+use crate::auth::{self, ClinicAuth, NewEnrolment};
+use crate::dto::{NewTreatment, RecordQuery, TreatmentAnswer, TreatmentPage, TreatmentsQuery};
+use crate::fields::{Body, Query};
+use crate::problem::{Code, Problem};
+use crate::state::Api;
+
+/// Treatments on one page, unless the caller says otherwise.
+const PAGE: u32 = 50;
+
+pub(super) fn routes(config: &mut ServiceConfig<'_>) {
+    config
+        .service(record_treatment)
+        .service(list_treatments)
+        .service(get_treatment)
+        .service(void_treatment);
+}
+
+impl From<RecordError> for Problem {
+    fn from(error: RecordError) -> Self {
+        let detail = error.to_string();
+        let field = |code, pointer| Self::field(code, pointer, detail.clone());
+        match error {
+            RecordError::UnknownPatient => field(Code::UnknownPatient, "/patient_ref"),
+            RecordError::UnknownProtocol { .. } => field(Code::UnknownProtocol, "/protocol"),
+            RecordError::AreaNotTreated { .. } => field(Code::InvalidFields, "/areas"),
+            RecordError::CompletedInFuture | RecordError::CompletedTooLongAgo => {
+                field(Code::InvalidFields, "/completed_at")
+            }
+            RecordError::NextSessionOutOfRange => field(Code::InvalidFields, "/next_session_at"),
+            RecordError::ConflictingEvent => Self::new(
+                Code::EventConflict,
+                "An event of this id was recorded with other content; it stays as it is",
+            ),
+            RecordError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// Record a completed session: plans its reminders and answers with the whole plan.
+///
+/// The same `event_id` with the same content is the same event: it is answered with 200 and the
+/// treatment as it is now.
+#[utoipa::path(
+    operation_id = "recordTreatment",
+    tag = "clinic",
+    security(("clinic" = [])),
+    params(RecordQuery),
+    request_body = NewTreatment,
+    responses(
+        (status = 200, description = "The event was recorded before, or `dry_run` was asked for", body = TreatmentAnswer),
+        (status = 201, description = "Recorded and planned", body = TreatmentAnswer),
+        (status = 409, description = "`event-conflict`: the event id was used for other content"),
+        (status = 422, description = "`unknown-patient`, `unknown-protocol`: see `detail`")
+    )
+)]
+#[post("/v1/treatments")]
+async fn record_treatment(
+    api: Data<Api>,
+    auth: ClinicAuth,
+    query: Query<RecordQuery>,
+    body: Body<NewTreatment>,
+) -> Result<HttpResponse, Problem> {
+    let RecordQuery { dry_run } = query.read()?;
+    let event = body.read().await?.into_event().ok_or_else(|| {
+        Problem::field(Code::InvalidFields, "/patient_ref", "is required, unless patient is given")
+    })?;
+    if dry_run {
+        let planned = move |tx: &mut Tx<'_>| care::record_treatment(tx, auth.clinic, event);
+        let (Recorded::New(view) | Recorded::Repeat(view)) = api.store.dry_run(planned).await?;
+        return Ok(HttpResponse::Ok().json(TreatmentAnswer::from(view)));
+    }
+    let recorded = api
+        .store
+        .write::<_, Problem, _>(move |tx| {
+            let (status, view) = match care::record_treatment(tx, auth.clinic, event)? {
+                Recorded::New(view) => (StatusCode::CREATED, view),
+                Recorded::Repeat(view) => (StatusCode::OK, view),
+            };
+            let enrolment = invite_if_needed(tx, auth.clinic, &view)?;
+            Ok((status, view, enrolment))
+        })
+        .await?;
+    api.wake();
+    let (status, view, enrolment) = recorded;
+    let mut answer = TreatmentAnswer::from(view);
+    answer.enrolment = enrolment.map(|enrolment| invitation(&api, &enrolment));
+    Ok(HttpResponse::build(status).json(answer))
+}
+
+/// An invitation, when nobody would hear of what was just recorded.
+fn invite_if_needed(
+    tx: &mut Tx<'_>,
+    clinic: ClinicId,
+    view: &TreatmentView,
+) -> Result<Option<NewEnrolment>, StoreError> {
+    if view.reachable || view.treatment.state == TreatmentState::Voided {
+        return Ok(None);
+    }
+    auth::enrol(tx, clinic, view.treatment.patient_id).map(Some)
+}
+
+/// List treatments in the order they were recorded.
+#[utoipa::path(
+    operation_id = "listTreatments",
+    tag = "clinic",
+    security(("clinic" = [])),
+    params(TreatmentsQuery),
+    responses((status = 200, description = "One page", body = TreatmentPage))
+)]
+#[get("/v1/treatments")]
+async fn list_treatments(
+    api: Data<Api>,
+    auth: ClinicAuth,
+    query: Query<TreatmentsQuery>,
+) -> Result<Json<TreatmentPage>, Problem> {
+    let query = query.read()?;
+    let after = query.cursor.as_deref().map(read_cursor).transpose()?;
+    let limit = query.limit.unwrap_or(PAGE);
+    let page = api
+        .store
+        .read::<_, Problem, _>(move |tx| {
+            let Some(filter) = filter(tx, auth.clinic, query)? else { return Ok(Vec::new()) };
+            let one_more = i64::from(limit) + 1;
+            let treatments = tx.treatments_page(auth.clinic, &filter, after, one_more)?;
+            Ok(care::treatment_views(tx, treatments)?)
+        })
+        .await?;
+    Ok(Json(pages(page, limit)))
+}
+
+/// One page out of one treatment more than fits on it.
+fn pages(mut views: Vec<TreatmentView>, limit: u32) -> TreatmentPage {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = views.len() > limit;
+    views.truncate(limit);
+    let next_cursor = views.last().filter(|_| more).map(|last| cursor(&last.treatment));
+    TreatmentPage { items: views.into_iter().map(Into::into).collect(), next_cursor }
+}
+
+/// Where a page ended: when the last treatment on it was recorded, and its id.
+fn cursor(last: &Treatment) -> String {
+    let at = last.recorded_at.as_microsecond().to_be_bytes();
+    URL_SAFE_NO_PAD.encode([at.as_slice(), last.id.0.as_bytes()].concat())
+}
+
+fn read_cursor(text: &str) -> Result<(Timestamp, TreatmentId), Problem> {
+    let read = || {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let (at, id) = bytes.split_first_chunk::<8>()?;
+        let at = Timestamp::from_microsecond(i64::from_be_bytes(*at)).ok()?;
+        Some((at, TreatmentId(Uuid::from_slice(id).ok()?)))
+    };
+    let detail = "is not a next_cursor of this list";
+    read().ok_or_else(|| Problem::field(Code::InvalidFields, "?cursor", detail))
+}
+
+/// What to look for; `None` when it is about a patient that the clinic does not have.
+fn filter(
+    tx: &mut Tx<'_>,
+    clinic: ClinicId,
+    query: TreatmentsQuery,
+) -> Result<Option<TreatmentFilter>, StoreError> {
+    let mut filter =
+        TreatmentFilter { since: query.since, event_id: query.event_id, patient: None };
+    if let Some(reference) = query.patient_ref {
+        let Some(patient) = tx.patient_by_ref(clinic, &reference)? else { return Ok(None) };
+        filter.patient = Some(patient.id);
+    }
+    Ok(Some(filter))
+}
+
+/// One treatment with all that follows from it.
+#[utoipa::path(
+    operation_id = "getTreatment",
+    tag = "clinic",
+    security(("clinic" = [])),
+    params(("id" = String, Path, description = "The treatment's id")),
+    responses(
+        (status = 200, description = "The treatment", body = TreatmentAnswer),
+        (status = 404, description = "`not-found`: the clinic has no such treatment")
+    )
+)]
+#[get("/v1/treatments/{id}")]
+async fn get_treatment(
+    api: Data<Api>,
+    auth: ClinicAuth,
+    id: Path<String>,
+) -> Result<Json<TreatmentAnswer>, Problem> {
+    let id = read_id(id.as_str())?;
+    let read = api.store.read(move |tx| care::treatment(tx, auth.clinic, id)).await;
+    read.map_err(Problem::from)?.map(|view| Json(view.into())).ok_or_else(Problem::not_found)
+}
+
+/// Void a treatment that was recorded by mistake: nothing of it is sent any more. Voiding it again
+/// changes nothing.
+#[utoipa::path(
+    operation_id = "voidTreatment",
+    tag = "clinic",
+    security(("clinic" = [])),
+    params(("id" = String, Path, description = "The treatment's id")),
+    responses(
+        (status = 200, description = "The treatment, voided", body = TreatmentAnswer),
+        (status = 404, description = "`not-found`: the clinic has no such treatment")
+    )
+)]
+#[post("/v1/treatments/{id}/void")]
+async fn void_treatment(
+    api: Data<Api>,
+    auth: ClinicAuth,
+    id: Path<String>,
+) -> Result<Json<TreatmentAnswer>, Problem> {
+    let id = read_id(id.as_str())?;
+    let voided = api.store.write(move |tx| care::void_treatment(tx, auth.clinic, id)).await;
+    let view = voided.map_err(Problem::from)?.ok_or_else(Problem::not_found)?;
+    api.wake();
+    Ok(Json(view.into()))
+}
+
+/// A treatment's id; what is none names nothing.
+fn read_id(text: &str) -> Result<TreatmentId, Problem> {
+    text.parse().map_err(|_| Problem::not_found())
+}

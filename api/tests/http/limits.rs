@@ -1,0 +1,58 @@
+//! How often callers may ask.
+
+use std::time::Duration;
+
+use aftercare_api::Rate;
+
+use crate::support::{api_with, generous};
+
+fn three() -> Rate {
+    Rate::new(1, Duration::from_hours(1), 3)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_credential_is_limited_whatever_its_token() {
+    let api = api_with(|config| config.limits.credential = three()).await;
+    let (one, other) = (api.clinic_token().await, api.clinic_token().await);
+    for token in [&one, &other, &one] {
+        api.get("/v1/protocols").bearer(token).send().await.expect(200);
+    }
+    let refused = api.get("/v1/protocols").bearer(&other).send().await;
+    refused.problem(429, "rate-limited");
+    let seconds: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((3590..=3600).contains(&seconds), "{seconds}");
+    api.get("/healthz").send().await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guesses_at_secrets_and_codes_share_one_budget() {
+    let api = api_with(|config| config.limits.failures = three()).await;
+    let token = "grant_type=client_credentials&client_id=nobody&client_secret=x";
+    let code = serde_json::json!({"code": "ace_x", "installation_id": "inst-1"});
+    api.post("/v1/oauth/token").form(token).send().await.expect(401);
+    api.post("/v1/enrolments/redeem").json(&code).send().await.problem(422, "invalid-code");
+    api.post("/v1/oauth/token").form(token).send().await.expect(401);
+    let refused = api.post("/v1/enrolments/redeem").json(&code).send().await;
+    refused.problem(429, "rate-limited");
+    let refused = api.post("/v1/oauth/token").form(token).send().await;
+    assert_eq!(refused.expect(429)["error"], "temporarily_unavailable");
+    assert!(refused.header("retry-after").is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_bearers_are_limited_by_the_address_that_trusted_proxies_name() {
+    let api = api_with(|config| {
+        config.limits = generous();
+        config.limits.bad_bearer = three();
+        config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    })
+    .await;
+    let ask = async |from: &str| {
+        api.get("/v1/protocols").bearer("x").header("x-forwarded-for", from).send().await
+    };
+    for _ in 0..3 {
+        ask("198.51.100.7").await.problem(401, "invalid-token");
+    }
+    ask("198.51.100.7").await.problem(429, "rate-limited");
+    ask("198.51.100.8").await.problem(401, "invalid-token");
+}
