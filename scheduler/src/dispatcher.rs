@@ -212,7 +212,6 @@ impl Dispatcher {
         let now = self.env().now();
         let wait = next.map(|at| at.duration_since(now));
         self.status.lag(wait.map_or(0.0, |wait| (-wait).as_secs_f64()));
-        self.status.ran(now);
         let probing = self.status.is_probing();
         match wait {
             None => {}
@@ -230,6 +229,7 @@ impl Dispatcher {
                 run.look = claimed > 0 && !probing;
             }
         }
+        self.status.ran(now);
         Ok(())
     }
 
@@ -304,7 +304,7 @@ impl Dispatcher {
     async fn prepare(&self, claim: &Arc<Claim>) -> Result<Vec<Job>, StoreError> {
         let all = Arc::clone(claim);
         match self.store.read(move |tx| dispatch::prepare(tx, &all)).await {
-            Err(error) if !error.is_transient() && claim.len() > 1 => {
+            Err(error) if is_of_a_row(&error) => {
                 tracing::error!(%error, "a claimed batch cannot be read; looking at each by itself");
             }
             other => return other,
@@ -313,11 +313,11 @@ impl Dispatcher {
         for (item, single) in claim.singles() {
             match self.store.read(move |tx| dispatch::prepare(tx, &single)).await {
                 Ok(job) => jobs.extend(job),
-                Err(error) if error.is_transient() => return Err(error),
-                Err(error) => {
-                    tracing::error!(%error, "a claimed reminder cannot be read; set aside");
+                Err(error) if is_of_a_row(&error) => {
+                    tracing::error!(%error, reminder = %item.reminder, "cannot be read; set aside");
                     jobs.push(Job { item, decision: Decision::Not(Verdict::Unreadable) });
                 }
+                Err(error) => return Err(error),
             }
         }
         Ok(jobs)
@@ -383,4 +383,9 @@ impl Dispatcher {
             sleep(SETTLE_WAIT).await;
         }
     }
+}
+
+/// Whether other rows can be read all the same.
+fn is_of_a_row(error: &StoreError) -> bool {
+    matches!(error, StoreError::Corrupt(_) | StoreError::WrongKey)
 }

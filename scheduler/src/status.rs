@@ -148,9 +148,13 @@ impl StatusCell {
     }
 
     pub(crate) fn failed(&self, message: String, at: Timestamp) {
-        tracing::error!(cause = message, "a run of the dispatcher failed; it will be tried again");
         metrics::run_failed();
-        self.lock().public.last_error = Some(Failure { message, at });
+        let mut state = self.lock();
+        // While it lasts it is said once, not every second.
+        if state.public.last_error.as_ref().is_none_or(|last| last.message != message) {
+            tracing::error!(cause = message, "the dispatcher cannot work; it goes on trying");
+        }
+        state.public.last_error = Some(Failure { message, at });
     }
 
     pub(crate) fn ran(&self, at: Timestamp) {
