@@ -240,11 +240,10 @@ fn parse(text: &str) -> Option<MasterKey> {
 fn check_mode(path: &Path, file: &File) -> Result<(), KeyFileError> {
     use std::os::unix::fs::PermissionsExt;
     let mode = file.metadata().map_err(|cause| KeyFileError::io(path, cause))?.permissions().mode();
-    if mode & 0o077 == 0 {
-        Ok(())
-    } else {
-        Err(KeyFileError::Exposed { path: path.to_owned(), mode: mode & 0o777 })
+    if mode & 0o077 != 0 {
+        return Err(KeyFileError::Exposed { path: path.to_owned(), mode: mode & 0o777 });
     }
+    Ok(())
 }
 
 #[cfg(not(unix))]

@@ -188,13 +188,13 @@ impl Tx<'_> {
         clinic: Option<ClinicId>,
         paused: bool,
     ) -> Result<usize, StoreError> {
-        match clinic {
-            Some(id) => with_conn!(self, |c| diesel::update(clinics::table.find(id))
+        if let Some(id) = clinic {
+            return with_conn!(self, |c| diesel::update(clinics::table.find(id))
                 .set(clinics::paused.eq(paused))
-                .execute(c)),
-            None => with_conn!(self, |c| diesel::update(clinics::table)
-                .set(clinics::paused.eq(paused))
-                .execute(c)),
+                .execute(c));
         }
+        with_conn!(self, |c| diesel::update(clinics::table)
+            .set(clinics::paused.eq(paused))
+            .execute(c))
     }
 }

@@ -31,7 +31,7 @@ pub(super) enum Conn {
 
 /// Runs one query body on whichever engine a [`Tx`](super::Tx) has: it is written once and compiled
 /// for each, with that engine's full dialect. The body is an expression of type
-/// `QueryResult<T>` in which `?` may be used; the whole is a `Result<T, StoreError>`. With
+/// `QueryResult<T>`; the whole is a `Result<T, StoreError>`. With
 /// `|c: Db|`, `Db` names the engine's diesel backend.
 macro_rules! with_conn {
     ($tx:expr, |$c:ident| $body:expr) => {
@@ -43,13 +43,13 @@ macro_rules! with_conn {
                 #[allow(dead_code, reason = "only some bodies name the backend")]
                 type $db = diesel::pg::Pg;
                 let $c = &mut **connection;
-                (|| $body)()
+                $body
             }
             $crate::store::conn::Conn::Sqlite(connection) => {
                 #[allow(dead_code, reason = "only some bodies name the backend")]
                 type $db = diesel::sqlite::Sqlite;
                 let $c = &mut **connection;
-                (|| $body)()
+                $body
             }
         };
         result.map_err(|error| $tx.refused(error))

@@ -89,7 +89,7 @@ impl From<diesel::ConnectionError> for StoreError {
 impl From<DieselError> for StoreError {
     fn from(error: DieselError) -> Self {
         match error {
-            DieselError::DatabaseError(kind, info) => database(&kind, info.as_ref()),
+            DieselError::DatabaseError(kind, info) => database(kind, info.as_ref()),
             DieselError::BrokenTransactionManager => {
                 Self::Unavailable("the connection broke inside a transaction".to_owned())
             }
@@ -101,7 +101,7 @@ impl From<DieselError> for StoreError {
 }
 
 fn database(
-    kind: &DatabaseErrorKind,
+    kind: DatabaseErrorKind,
     info: &(dyn diesel::result::DatabaseErrorInformation + Send + Sync),
 ) -> StoreError {
     let message = info.message().to_owned();

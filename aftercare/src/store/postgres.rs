@@ -76,16 +76,12 @@ impl Server {
 
     async fn establish(&self) -> Result<AsyncPgConnection, StoreError> {
         let failed = |error: tokio_postgres::Error| StoreError::Unavailable(chain(&error));
-        let mut conn = match &self.tls {
-            Some(tls) => {
-                let (client, connection) =
-                    self.config.connect(tls.clone()).await.map_err(failed)?;
-                AsyncPgConnection::try_from_client_and_connection(client, connection).await?
-            }
-            None => {
-                let (client, connection) = self.config.connect(NoTls).await.map_err(failed)?;
-                AsyncPgConnection::try_from_client_and_connection(client, connection).await?
-            }
+        let mut conn = if let Some(tls) = self.tls.clone() {
+            let (client, connection) = self.config.connect(tls).await.map_err(failed)?;
+            AsyncPgConnection::try_from_client_and_connection(client, connection).await?
+        } else {
+            let (client, connection) = self.config.connect(NoTls).await.map_err(failed)?;
+            AsyncPgConnection::try_from_client_and_connection(client, connection).await?
         };
         conn.batch_execute(SESSION).await?;
         Ok(conn)

@@ -279,15 +279,13 @@ impl Tx<'_> {
         successor: RefreshTokenId,
     ) -> Result<(), StoreError> {
         let now = At(self.now);
-        with_conn!(self, |c| {
-            diesel::update(refresh_tokens::table.find(id))
-                .filter(refresh_tokens::spent_at.is_null())
-                .set(refresh_tokens::spent_at.eq(now))
-                .execute(c)?;
-            diesel::update(refresh_tokens::table.find(id))
-                .set(refresh_tokens::successor_id.eq(Some(successor)))
-                .execute(c)
-        })?;
+        with_conn!(self, |c| diesel::update(refresh_tokens::table.find(id))
+            .filter(refresh_tokens::spent_at.is_null())
+            .set(refresh_tokens::spent_at.eq(now))
+            .execute(c))?;
+        with_conn!(self, |c| diesel::update(refresh_tokens::table.find(id))
+            .set(refresh_tokens::successor_id.eq(Some(successor)))
+            .execute(c))?;
         Ok(())
     }
 }

@@ -1,0 +1,301 @@
+//! A throw-away PostgreSQL: one cluster for each test process, one database for each test.
+//!
+//! The cluster is run by a small shell that watches a pipe from this process. When the process ends,
+//! however it ends, the pipe closes, and the shell stops the server and removes its folder. As root,
+//! which PostgreSQL refuses to run as, everything belongs to the user `postgres` or `nobody`.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a harness that cannot go on must stop"
+)]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use aftercare::clock::Env;
+use aftercare::seal::MasterKey;
+use aftercare::store::{Store, StoreOptions};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+
+/// The oldest major version that is supported.
+const OLDEST: u32 = 15;
+/// The database that every test's is a copy of.
+const TEMPLATE: &str = "aftercare_template";
+/// How the folders of clusters begin.
+const PREFIX: &str = "aftercare-test-postgres-";
+/// How often a port that somebody else took meanwhile is given up for another.
+const ATTEMPTS: u32 = 5;
+
+/// Starts the server, says `ready`, waits for the end of its input, stops the server and tidies up.
+const WATCHER: &str = r#"
+trap '' INT TERM HUP
+trap 'cd /; rm -rf "$FOLDER"' EXIT
+cd "$FOLDER" || exit 1
+"$BIN/initdb" -D data -U postgres -A trust -E UTF8 --locale=C -N >log 2>&1 || { cat log >&2; exit 1; }
+cp ca.pem server.pem server.key data/ && chmod 600 data/server.key
+"$BIN/postgres" -D data -p "$PORT" -k "$FOLDER" -c listen_addresses=127.0.0.1 \
+    -c ssl=on -c ssl_cert_file=server.pem -c ssl_key_file=server.key \
+    -c fsync=off -c full_page_writes=off -c synchronous_commit=off \
+    -c max_connections=300 -c shared_buffers=64MB >>log 2>&1 </dev/null &
+server=$!
+until grep -qs '^ready' data/postmaster.pid; do
+    kill -0 $server 2>/dev/null || { cat log >&2; exit 1; }
+    sleep 0.05
+done
+echo ready
+read -r _
+kill -QUIT $server
+wait $server
+"#;
+
+/// A database that holds the migrated schema and nothing else; no master key is noted in it yet.
+#[derive(Debug)]
+pub struct TestDatabase {
+    cluster: &'static Cluster,
+    name: String,
+}
+
+impl TestDatabase {
+    /// Its URL, for whoever may do everything; without TLS.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("{}?sslmode=disable", self.url_at("127.0.0.1"))
+    }
+
+    /// Its URL under one of the server's names: `127.0.0.1` (which its certificate does not have) or
+    /// `localhost` (which it has).
+    #[must_use]
+    pub fn url_at(&self, host: &str) -> String {
+        format!("postgres://postgres@{host}:{}/{}", self.cluster.port, self.name)
+    }
+
+    /// The PEM file of the authority that signed the server's certificate.
+    #[must_use]
+    pub fn ca_file(&self) -> PathBuf {
+        self.cluster.folder.join("ca.pem")
+    }
+
+    /// Runs statements as the superuser, in this database.
+    pub fn execute(&self, sql: &str) {
+        self.cluster.execute(&self.name, sql);
+    }
+
+    /// Runs a query as the superuser, in this database, and gives the first column of its rows.
+    #[must_use]
+    pub fn query(&self, sql: &str) -> Vec<String> {
+        self.cluster.simple_query(&self.name, sql)
+    }
+}
+
+/// A fresh database, or `None` when this machine has no PostgreSQL: then one line on stderr has said
+/// so, and the caller's test has nothing to do.
+///
+/// # Panics
+/// When PostgreSQL is there but does not work, and when it is not there although
+/// `AFTERCARE_TEST_POSTGRES=required`.
+#[must_use]
+pub fn database() -> Option<TestDatabase> {
+    static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let cluster = CLUSTER.get_or_init(start).as_ref()?;
+    let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
+    cluster.execute("postgres", &format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE}"));
+    Some(TestDatabase { cluster, name })
+}
+
+fn start() -> Option<Cluster> {
+    let Some(bin) = find_binaries() else {
+        let missing = format!("no PostgreSQL (initdb and postgres, {OLDEST} or newer) was found");
+        assert!(
+            std::env::var_os("AFTERCARE_TEST_POSTGRES").is_none_or(|value| value != "required"),
+            "{missing}, and AFTERCARE_TEST_POSTGRES=required"
+        );
+        // Not `eprintln!`, which the test harness swallows.
+        let line = format!("{missing}: the PostgreSQL half of these tests was NOT run\n");
+        std::io::stderr().write_all(line.as_bytes()).unwrap();
+        return None;
+    };
+    remove_stale();
+    let cluster = (0..ATTEMPTS).find_map(|_| Cluster::start(&bin)).expect("PostgreSQL must start");
+    cluster.make_template();
+    Some(cluster)
+}
+
+/// The folder with both programs: from `PATH`, else the newest in the places where packages put them.
+fn find_binaries() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut packaged: Vec<PathBuf> =
+        ["/usr/lib/postgresql", "/usr/lib64/postgresql", "/opt/postgresql"]
+            .iter()
+            .filter_map(|folder| fs::read_dir(folder).ok())
+            .flatten()
+            .filter_map(|entry| Some(entry.ok()?.path().join("bin")))
+            .collect();
+    packaged.push("/usr/local/pgsql/bin".into());
+    packaged.sort_by_key(|bin| std::cmp::Reverse(version(bin)));
+    std::env::split_paths(&path).chain(packaged).find(|bin| version(bin) >= Some(OLDEST))
+}
+
+/// The major version of the server in this folder, if it is complete.
+fn version(bin: &Path) -> Option<u32> {
+    if !bin.join("initdb").is_file() {
+        return None;
+    }
+    let output = Command::new(bin.join("postgres")).arg("--version").output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    text.split_whitespace().find_map(|word| word.split('.').next()?.parse().ok())
+}
+
+/// Removes the folders of clusters whose watcher was killed. A live one's process keeps its lock.
+fn remove_stale() {
+    for entry in fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            continue;
+        }
+        let abandoned = fs::File::open(path.join("lock")).is_ok_and(|lock| lock.try_lock().is_ok());
+        if abandoned && !path.join("data/postmaster.pid").exists() {
+            // Its own watcher may be faster, which is as good.
+            let _ = fs::remove_dir_all(&path);
+        }
+    }
+}
+
+/// Whom the server runs as: nobody else's business unless we are root.
+fn run_as(owner: u32) -> Option<(u32, u32)> {
+    if owner != 0 {
+        return None;
+    }
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let ids = |user: &str| {
+        let line = passwd.lines().find(|line| line.split(':').next() == Some(user))?;
+        let mut fields = line.split(':').skip(2);
+        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    };
+    ids("postgres").or_else(|| ids("nobody")).or(Some((65534, 65534)))
+}
+
+#[derive(Debug)]
+struct Cluster {
+    folder: PathBuf,
+    port: u16,
+    /// Held as long as this process lives: see [`remove_stale`].
+    _lock: fs::File,
+    /// Its input is the pipe that the watcher watches.
+    _watcher: Child,
+}
+
+impl Cluster {
+    /// One attempt; `None` when the server did not come up, as when its port was taken meanwhile.
+    fn start(bin: &Path) -> Option<Self> {
+        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir().unwrap().keep();
+        let lock = fs::File::create(folder.join("lock")).unwrap();
+        lock.lock().unwrap();
+        write_certificates(&folder);
+        let user = run_as(fs::metadata(&folder).unwrap().uid());
+        if let Some((uid, gid)) = user {
+            chown(&folder, Some(uid), Some(gid)).unwrap();
+            for entry in fs::read_dir(&folder).unwrap() {
+                chown(entry.unwrap().path(), Some(uid), Some(gid)).unwrap();
+            }
+        }
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+
+        let mut command = Command::new("sh");
+        command.args(["-c", WATCHER]).process_group(0).current_dir("/");
+        command.env("BIN", bin).env("FOLDER", &folder).env("PORT", port.to_string());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        if let Some((uid, gid)) = user {
+            command.uid(uid).gid(gid);
+        }
+        let mut watcher = command.spawn().expect("sh must start");
+        let mut line = String::new();
+        BufReader::new(watcher.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        if line.trim() != "ready" {
+            watcher.wait().unwrap();
+            return None;
+        }
+        let cluster = Self { folder, port, _lock: lock, _watcher: watcher };
+        cluster.is_ours().then_some(cluster)
+    }
+
+    /// Whether the server that answers at our port is the one that we started.
+    fn is_ours(&self) -> bool {
+        let rows = self.simple_query("postgres", "SHOW data_directory");
+        rows.iter().any(|row| Path::new(row) == self.folder.join("data"))
+    }
+
+    /// Migrates the template as a server would, and forgets the master key that did.
+    fn make_template(&self) {
+        self.execute("postgres", &format!("CREATE DATABASE {TEMPLATE}"));
+        let url = format!("postgres://postgres@127.0.0.1:{}/{TEMPLATE}?sslmode=disable", self.port);
+        block_on(async move {
+            let env = Env::system();
+            let options = StoreOptions { connections: 1, ..StoreOptions::default() };
+            let store = Store::open(&url, MasterKey::generate(&env), env, options).await.unwrap();
+            store.migrate().await.unwrap();
+        });
+        self.execute(TEMPLATE, "DELETE FROM server");
+        let close = format!(
+            "ALTER DATABASE {TEMPLATE} ALLOW_CONNECTIONS false;
+             SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{TEMPLATE}'"
+        );
+        self.execute("postgres", &close);
+    }
+
+    fn execute(&self, database: &str, sql: &str) {
+        self.simple_query(database, sql);
+    }
+
+    /// Runs statements and gives the first column of the rows they give.
+    fn simple_query(&self, database: &str, sql: &str) -> Vec<String> {
+        use tokio_postgres::SimpleQueryMessage::Row;
+        let mut config = tokio_postgres::Config::new();
+        config.host(self.folder.to_str().unwrap()).port(self.port);
+        config.user("postgres").dbname(database);
+        let sql = sql.to_owned();
+        block_on(async move {
+            let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
+            let driver = tokio::spawn(connection);
+            let messages = client.simple_query(&sql).await.unwrap();
+            drop(client);
+            driver.await.unwrap().unwrap();
+            let first =
+                |message| if let Row(row) = message { row.get(0).map(str::to_owned) } else { None };
+            messages.into_iter().filter_map(first).collect()
+        })
+    }
+}
+
+/// Runs `work` on a thread of its own, because tests call from within a runtime.
+fn block_on<T: Send>(work: impl Future<Output = T> + Send) -> T {
+    std::thread::scope(|scope| {
+        let runtime =
+            || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        scope.spawn(move || runtime().block_on(work)).join().expect("the database's answer")
+    })
+}
+
+/// An authority, and a certificate for `localhost` signed by it.
+fn write_certificates(folder: &Path) {
+    let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let server = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let server = server.signed_by(&key, &authority).unwrap();
+    fs::write(folder.join("ca.pem"), authority.pem()).unwrap();
+    fs::write(folder.join("server.pem"), server.pem()).unwrap();
+    fs::write(folder.join("server.key"), key.serialize_pem()).unwrap();
+    fs::set_permissions(folder.join("server.key"), fs::Permissions::from_mode(0o600)).unwrap();
+}

@@ -1,0 +1,23 @@
+//! One conformance suite for the store, run against both engines.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on must fail"
+)]
+
+mod clinics;
+mod connections;
+mod devices;
+mod faults;
+mod fixtures;
+mod migrations;
+mod patients;
+mod protocols;
+mod queue;
+mod reminders;
+mod retries;
+mod sign_in;
+mod treatments;
+mod units;

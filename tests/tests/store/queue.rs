@@ -1,0 +1,244 @@
+use std::collections::BTreeSet;
+
+use aftercare::ids::{LeaseId, ReminderId};
+use aftercare::planner::{Reason, ReminderState};
+use aftercare::store::{Completion, Outcome, Reminder, Store, StoreError};
+use aftercare_tests::bed::Bed;
+use aftercare_tests::on_both_engines;
+use futures_util::future::join_all;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::fixtures::{
+    HOUR, MINUTE, due_reminders, make_clinic, make_patient, make_treatment, reminder,
+};
+
+async fn claim(store: &Store, limit: i64) -> (LeaseId, Vec<Reminder>) {
+    store
+        .write(move |tx| {
+            let lease: LeaseId = tx.env().id();
+            let until = tx.now() + MINUTE;
+            Ok::<_, StoreError>((lease, tx.claim_due(limit, lease, until)?))
+        })
+        .await
+        .unwrap()
+}
+
+async fn complete(store: &Store, lease: LeaseId, done: Vec<Completion>) -> Vec<ReminderId> {
+    store.write(move |tx| tx.complete(lease, &done)).await.unwrap()
+}
+
+fn sent(claimed: &[Reminder], at: Timestamp) -> Vec<Completion> {
+    let outcome = Outcome::Sent { at };
+    claimed.iter().map(|reminder| Completion { id: reminder.id, outcome }).collect()
+}
+
+async fn what_is_due_is_claimed_in_its_order(bed: Bed) {
+    let clinic = bed.store.write(make_clinic).await.unwrap();
+    let expected = bed
+        .store
+        .write(move |tx| {
+            let patient = make_patient(tx, clinic.id, "P-1")?;
+            let treatment = make_treatment(tx, &patient, "visit-1")?;
+            let now = tx.now();
+            let due =
+                |step: &str, minutes: i32| reminder(tx, &treatment, step, now + minutes * MINUTE);
+            let mut later = due("later", -10);
+            later.attempt_at = Some(now + MINUTE);
+            let mut cancelled = due("cancelled", -10);
+            cancelled.state = ReminderState::Cancelled;
+            let rows =
+                [due("b", -1), due("future", 1), due("a", -5), later, cancelled, due("now", 0)];
+            tx.save_reminders(&rows)?;
+            Ok::<_, StoreError>([rows[2].id, rows[0].id, rows[5].id])
+        })
+        .await
+        .unwrap();
+    let (lease, first) = claim(&bed.store, 2).await;
+    assert_eq!(first.iter().map(|row| row.id).collect::<Vec<_>>(), expected[..2]);
+    for row in &first {
+        assert_eq!((row.state, row.attempts), (ReminderState::Claimed, 1));
+        assert_eq!((row.lease_id, row.leased_until), (Some(lease), Some(bed.now() + MINUTE)));
+        assert_eq!(row.members.len(), 1);
+    }
+    let (_, second) = claim(&bed.store, 10).await;
+    assert_eq!(second.iter().map(|row| row.id).collect::<Vec<_>>(), expected[2..]);
+    assert!(claim(&bed.store, 10).await.1.is_empty());
+}
+
+async fn two_claimers_never_get_the_same_reminder(bed: Bed) {
+    due_reminders(&bed.store, 200).await;
+    let other = bed.again().await;
+    let claimers = (0..10).map(|n| {
+        let store = if n % 2 == 0 { bed.store.clone() } else { other.clone() };
+        async move {
+            let mut mine = Vec::new();
+            loop {
+                let (_, claimed) = claim(&store, 7).await;
+                if claimed.is_empty() {
+                    return mine;
+                }
+                assert!(claimed.len() <= 7, "no more than asked for");
+                mine.extend(claimed.into_iter().map(|row| row.id));
+            }
+        }
+    });
+    let mut claimed: Vec<_> = join_all(claimers).await.concat();
+    // A claimer that passed by what another was claiming may have gone home too early.
+    claimed.extend(claim(&bed.store, 200).await.1.into_iter().map(|row| row.id));
+    assert_eq!(claimed.len(), 200);
+    assert_eq!(claimed.into_iter().collect::<BTreeSet<_>>().len(), 200);
+}
+
+async fn every_outcome_is_written(bed: Bed) {
+    let (clinic, _) = due_reminders(&bed.store, 6).await;
+    let (lease, claimed) = claim(&bed.store, 6).await;
+    let now = bed.now();
+    let later = now + HOUR;
+    let outcomes = [
+        Outcome::Sent { at: now },
+        Outcome::Retry { attempt_at: later },
+        Outcome::NoDevice { attempt_at: later },
+        Outcome::Expired { reason: Reason::PastUseBy },
+        Outcome::Failed { reason: Reason::Rejected },
+        Outcome::Skipped { reason: Reason::Consent },
+    ];
+    let done: Vec<_> = claimed
+        .iter()
+        .zip(outcomes)
+        .map(|(row, outcome)| Completion { id: row.id, outcome })
+        .collect();
+    let mut changed = complete(&bed.store, lease, done).await;
+    let mut ids: Vec<_> = claimed.iter().map(|row| row.id).collect();
+    changed.sort_unstable();
+    ids.sort_unstable();
+    assert_eq!(changed, ids);
+
+    let (patient, first) = (claimed[0].patient_id, claimed[0].id);
+    bed.store
+        .read(move |tx| {
+            use ReminderState::{Expired, Failed, Planned, Sent, Skipped};
+            let mut rows = tx.reminders(patient)?;
+            rows.sort_by_key(|row| claimed.iter().position(|claimed| claimed.id == row.id));
+            let seen: Vec<_> = rows
+                .iter()
+                .map(|row| (row.state, row.reason.unwrap(), row.attempt_at, row.sent_at))
+                .collect();
+            assert_eq!(
+                seen,
+                [
+                    (Sent, Reason::Accepted, None, Some(now)),
+                    (Planned, Reason::Retrying, Some(later), None),
+                    (Planned, Reason::NoDevice, Some(later), None),
+                    (Expired, Reason::PastUseBy, None, None),
+                    (Failed, Reason::Rejected, None, None),
+                    (Skipped, Reason::Consent, None, None),
+                ]
+            );
+            assert!(rows.iter().all(|row| row.lease_id.is_none() && row.leased_until.is_none()));
+            assert!(rows.iter().any(|row| row.id == first));
+            let depths: Vec<_> =
+                tx.queue_depths()?.into_iter().map(|depth| (depth.state, depth.count)).collect();
+            assert_eq!(depths, [(Expired, 1), (Failed, 1), (Planned, 2), (Sent, 1), (Skipped, 1)]);
+            assert_eq!(tx.next_attempt_at()?, Some(later));
+            assert_eq!(tx.clinic(clinic.id)?.unwrap().id, clinic.id);
+            Ok::<_, StoreError>(())
+        })
+        .await
+        .unwrap();
+}
+
+/// More completions than one statement writes.
+async fn many_are_completed_at_once(bed: Bed) {
+    due_reminders(&bed.store, 1100).await;
+    let (lease, claimed) = claim(&bed.store, 1100).await;
+    let done = sent(&claimed, bed.now());
+    assert_eq!(complete(&bed.store, lease, done.clone()).await.len(), 1100);
+    assert_eq!(complete(&bed.store, lease, done).await, []);
+    assert_eq!(complete(&bed.store, lease, Vec::new()).await, []);
+}
+
+async fn whoever_lost_the_lease_writes_nothing(bed: Bed) {
+    due_reminders(&bed.store, 2).await;
+    let (zombie, claimed) = claim(&bed.store, 2).await;
+    let release = || bed.store.write(|tx| tx.release_expired_leases());
+    bed.clock.advance(MINUTE - SignedDuration::from_micros(1));
+    assert_eq!(release().await.unwrap(), 0, "the lease still holds");
+    bed.clock.advance(SignedDuration::from_micros(1));
+    assert_eq!(release().await.unwrap(), 2);
+
+    let late = sent(&claimed, bed.now());
+    assert_eq!(complete(&bed.store, zombie, late.clone()).await, [], "back in the queue");
+    let (heir, again) = claim(&bed.store, 2).await;
+    assert_eq!(again.iter().map(|row| row.attempts).collect::<Vec<_>>(), [2, 2]);
+    assert_eq!(complete(&bed.store, zombie, late.clone()).await, [], "another's by now");
+    assert_eq!(complete(&bed.store, heir, late).await.len(), 2);
+    assert!(claim(&bed.store, 2).await.1.is_empty());
+}
+
+async fn a_cancelled_claim_is_not_completed(bed: Bed) {
+    due_reminders(&bed.store, 1).await;
+    let (lease, claimed) = claim(&bed.store, 1).await;
+    let mut cancelled = claimed[0].clone();
+    bed.store
+        .write(move |tx| {
+            tx.lock_patient(cancelled.patient_id)?;
+            tx.lock_reminders(cancelled.patient_id)?;
+            cancelled.state = ReminderState::Cancelled;
+            (cancelled.lease_id, cancelled.leased_until) = (None, None);
+            cancelled.attempt_at = None;
+            tx.save_reminders(&[cancelled])
+        })
+        .await
+        .unwrap();
+    assert_eq!(complete(&bed.store, lease, sent(&claimed, bed.now())).await, []);
+}
+
+async fn paused_clinics_wait(bed: Bed) {
+    let (clinic, _) = due_reminders(&bed.store, 3).await;
+    let id = clinic.id;
+    bed.store.write(move |tx| tx.set_paused(Some(id), true)).await.unwrap();
+    assert!(claim(&bed.store, 3).await.1.is_empty());
+    let state = |store: Store| async move {
+        store
+            .read(|tx| Ok::<_, StoreError>((tx.next_attempt_at()?, tx.dispatch_lag()?)))
+            .await
+            .unwrap()
+    };
+    assert_eq!(state(bed.store.clone()).await, (None, SignedDuration::ZERO));
+    bed.store.write(move |tx| tx.set_paused(Some(id), false)).await.unwrap();
+    let due = bed.now() - MINUTE;
+    assert_eq!(state(bed.store.clone()).await, (Some(due), MINUTE));
+    assert_eq!(claim(&bed.store, 3).await.1.len(), 3);
+}
+
+/// Re-planning and completing lock the same rows: neither may wait for the other in a circle.
+async fn planners_and_completers_do_not_deadlock(bed: Bed) {
+    due_reminders(&bed.store, 60).await;
+    let other = bed.again().await;
+    let (lease, claimed) = claim(&bed.store, 60).await;
+    let patient = claimed[0].patient_id;
+    let mut backwards = sent(&claimed, bed.now());
+    backwards.reverse();
+    let completers = backwards.chunks(20).map(|chunk| complete(&bed.store, lease, chunk.to_vec()));
+    let planners = (0..6).map(|_| {
+        other.write(move |tx| {
+            tx.lock_patient(patient)?;
+            let rows = tx.lock_reminders(patient)?;
+            tx.save_reminders(&rows)
+        })
+    });
+    let (completed, planned) = futures_util::join!(join_all(completers), join_all(planners));
+    assert_eq!(completed.concat().len(), 60);
+    assert!(planned.iter().all(Result::is_ok), "{planned:?}");
+}
+
+on_both_engines!(
+    what_is_due_is_claimed_in_its_order,
+    two_claimers_never_get_the_same_reminder,
+    every_outcome_is_written,
+    many_are_completed_at_once,
+    whoever_lost_the_lease_writes_nothing,
+    a_cancelled_claim_is_not_completed,
+    paused_clinics_wait,
+    planners_and_completers_do_not_deadlock,
+);

@@ -1,0 +1,143 @@
+use aftercare::store::StoreError;
+use aftercare_tests::bed::Bed;
+use aftercare_tests::on_both_engines;
+use futures_util::future::join_all;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::fixtures::{HOUR, MINUTE, clinic_and_patient};
+
+async fn a_session_lives_until_it_ends(bed: Bed) {
+    let (clinic, patient) = clinic_and_patient(&bed.store).await;
+    let now = bed.now();
+    bed.store
+        .write(move |tx| {
+            let client = tx.insert_clinic_session(clinic.id, Some(now + HOUR))?;
+            let app = tx.insert_patient_session(clinic.id, patient.id, "i-1", None)?;
+            assert_eq!(tx.session(client.id)?, Some(client.clone()));
+            assert!(client.is_live(now) && !client.is_live(now + HOUR));
+            assert!(app.is_live(now + 9999 * HOUR));
+
+            assert!(tx.revoke_session(client.id)?);
+            assert!(!tx.revoke_session(client.id)?);
+            assert!(!tx.session(client.id)?.unwrap().is_live(now));
+            assert_eq!(tx.revoke_installation_sessions(patient.id, "i-2")?, 0);
+            assert_eq!(tx.revoke_installation_sessions(patient.id, "i-1")?, 1);
+            assert!(!tx.session(app.id)?.unwrap().is_live(now));
+
+            assert_eq!(tx.forget_sessions(now + HOUR)?, 0);
+            assert_eq!(tx.forget_sessions(now + HOUR + MINUTE)?, 1);
+            assert_eq!(tx.session(client.id)?, None);
+            Ok::<_, StoreError>(())
+        })
+        .await
+        .unwrap();
+}
+
+async fn a_refresh_token_is_spent_once(bed: Bed) {
+    let (clinic, patient) = clinic_and_patient(&bed.store).await;
+    let now = bed.now();
+    let text = SecretString::from("refresh-1");
+    let session = bed
+        .store
+        .write(move |tx| {
+            let session = tx.insert_patient_session(clinic.id, patient.id, "i-1", None)?;
+            tx.insert_refresh_token(session.id, &SecretString::from("refresh-1"), now + HOUR)?;
+            Ok::<_, StoreError>(session.id)
+        })
+        .await
+        .unwrap();
+    let other = bed.again().await;
+    let uses = (0..8).map(|n| {
+        let store = if n % 2 == 0 { &bed.store } else { &other };
+        let text = text.clone();
+        store.write(move |tx| {
+            let (token, of) = tx.lock_refresh_token(&text)?.unwrap();
+            assert_eq!(of.id, session);
+            if token.spent_at.is_some() {
+                return Ok(false);
+            }
+            let next = SecretString::from(format!("refresh-2-{n}"));
+            let successor = tx.insert_refresh_token(session, &next, now + HOUR)?;
+            tx.spend_refresh_token(token.id, successor.id)?;
+            Ok::<_, StoreError>(true)
+        })
+    });
+    let fresh: Vec<bool> = join_all(uses).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!(fresh.iter().filter(|fresh| **fresh).count(), 1);
+
+    bed.clock.advance(MINUTE);
+    bed.store
+        .write(move |tx| {
+            let (spent, _) = tx.lock_refresh_token(&text)?.unwrap();
+            assert_eq!(spent.spent_at, Some(now));
+            let successor = tx.refresh_token(spent.successor_id.unwrap())?.unwrap();
+            assert_eq!(successor.spent_at, None);
+            // A second successor, for a phone that lost the first answer.
+            let again = tx.insert_refresh_token(session, &"refresh-3".into(), now + HOUR)?;
+            tx.spend_refresh_token(spent.id, again.id)?;
+            let (spent, _) = tx.lock_refresh_token(&text)?.unwrap();
+            assert_eq!((spent.spent_at, spent.successor_id), (Some(now), Some(again.id)));
+            assert!(tx.lock_refresh_token(&"unknown".into())?.is_none());
+            Ok::<_, StoreError>(())
+        })
+        .await
+        .unwrap();
+}
+
+async fn an_invitation_is_redeemed_once(bed: Bed) {
+    let (clinic, patient) = clinic_and_patient(&bed.store).await;
+    let now = bed.now();
+    let id = patient.id;
+    bed.store
+        .write(move |tx| {
+            tx.insert_enrolment(clinic.id, id, &"code-1".into(), now + HOUR)?;
+            tx.insert_enrolment(clinic.id, id, &"code-2".into(), now + HOUR)
+        })
+        .await
+        .unwrap();
+    let other = bed.again().await;
+    let uses = (0..12).map(|n| {
+        let store = if n % 2 == 0 { &bed.store } else { &other };
+        store.write(|tx| tx.redeem_enrolment(&"code-1".into()))
+    });
+    let redeemed: Vec<_> =
+        join_all(uses).await.into_iter().filter_map(|used| used.unwrap()).collect();
+    assert_eq!(redeemed.len(), 1);
+    assert_eq!((redeemed[0].patient_id, redeemed[0].redeemed_at), (id, Some(now)));
+
+    bed.clock.advance(HOUR);
+    let late = async |code: &str| {
+        let code = SecretString::from(code);
+        bed.store.write(move |tx| tx.redeem_enrolment(&code)).await.unwrap()
+    };
+    assert_eq!(late("code-2").await, None, "expired");
+    assert_eq!(late("code-3").await, None, "unknown");
+}
+
+async fn signing_keys_come_back_until_they_retire(bed: Bed) {
+    bed.store.write(|tx| tx.insert_signing_key("k1", b"private-1", b"public-1")).await.unwrap();
+    bed.clock.advance(HOUR);
+    bed.store.write(|tx| tx.insert_signing_key("k2", b"private-2", b"public-2")).await.unwrap();
+    let now = bed.now();
+    bed.store
+        .write(move |tx| {
+            assert!(tx.retire_signing_key("k1")?);
+            assert!(!tx.retire_signing_key("k1")?);
+            assert!(!tx.retire_signing_key("k3")?);
+            let [young, old] = tx.signing_keys()?.try_into().unwrap();
+            assert_eq!((young.kid.as_str(), young.retired_at), ("k2", None));
+            assert_eq!((old.kid.as_str(), old.retired_at), ("k1", Some(now)));
+            assert_eq!(young.private.expose_secret(), b"private-2");
+            assert_eq!(young.public, b"public-2");
+            Ok::<_, StoreError>(())
+        })
+        .await
+        .unwrap();
+}
+
+on_both_engines!(
+    a_session_lives_until_it_ends,
+    a_refresh_token_is_spent_once,
+    an_invitation_is_redeemed_once,
+    signing_keys_come_back_until_they_retire,
+);
