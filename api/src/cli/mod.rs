@@ -1,8 +1,14 @@
 //! The command line. Results go to stdout, everything else to stderr; exit code 1 says that the
 //! work failed, 2 that the call was wrong.
 
+mod demo;
+mod emulator;
+mod logging;
+mod operate;
 mod plan;
 mod protocol;
+mod serve;
+mod settings;
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -24,9 +30,28 @@ struct Cli {
 enum Command {
     /// Show the timeline of a treatment: what holds until when, and what is sent when
     Plan(plan::Args),
+    /// Play a course of sessions against the real API, scheduler and an FCM emulator
+    Demo(demo::Args),
+    /// Run the API and the scheduler
+    Serve(serve::ServeArgs),
+    /// Run the API alone
+    Api(serve::ApiArgs),
+    /// Run the scheduler alone
+    Scheduler(serve::SchedulerArgs),
+    /// Bring the database to this release's schema
+    Migrate(operate::MigrateArgs),
+    /// Work on clinics
+    #[command(subcommand)]
+    Clinic(operate::ClinicCommand),
+    /// Stop sending; intake goes on and nothing due is lost before its use-by
+    Pause(operate::PauseArgs),
+    /// Send again
+    Resume(operate::PauseArgs),
     /// Work on protocol documents
     #[command(subcommand)]
     Protocol(protocol::Command),
+    /// Run an emulator of Firebase Cloud Messaging, for app developers and tests
+    FcmEmulator(emulator::Args),
 }
 
 /// What went wrong, in a line or a few that say what to do.
@@ -50,11 +75,7 @@ impl Failure {
 
 /// Runs what the command line asks for.
 pub(crate) fn run() -> ExitCode {
-    let done = match Cli::parse().command {
-        Command::Plan(args) => plan::run(args),
-        Command::Protocol(command) => protocol::run(&command),
-    };
-    match done {
+    match carry_out(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         // A reader such as `head` that has seen enough is no failure.
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
@@ -65,6 +86,26 @@ pub(crate) fn run() -> ExitCode {
             ExitCode::from(if matches!(failure, Failure::Usage(_)) { 2 } else { 1 })
         }
     }
+}
+
+fn carry_out(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Plan(args) => plan::run(args),
+        Command::Protocol(command) => protocol::run(&command),
+        Command::Demo(args) => wait_for(demo::run(args)),
+        Command::Serve(args) => wait_for(serve::serve(args)),
+        Command::Api(args) => wait_for(serve::api(args)),
+        Command::Scheduler(args) => wait_for(serve::scheduler(args)),
+        Command::Migrate(args) => wait_for(operate::migrate(args)),
+        Command::Clinic(command) => wait_for(operate::clinic(command)),
+        Command::Pause(args) => wait_for(operate::pause(args, true)),
+        Command::Resume(args) => wait_for(operate::pause(args, false)),
+        Command::FcmEmulator(args) => wait_for(emulator::run(args)),
+    }
+}
+
+fn wait_for(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
 }
 
 /// Bold on a terminal, plain elsewhere and where `NO_COLOR` is set.

@@ -1,0 +1,257 @@
+//! `aftercare serve`, and its halves `api` and `scheduler`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aftercare::clock::Env;
+use aftercare_api::{
+    ApiConfig, ApiHandle, Check, Network, NothingElse, Readiness, Waker, start as start_api,
+};
+use aftercare_scheduler::push::{Endpoint, ServiceAccount};
+use aftercare_scheduler::{Credential, Scheduler, SchedulerConfig, SchedulerHandle};
+use fcm_emulator::{Emulator, EmulatorConfig, EmulatorHandle};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Failure;
+use super::logging::Logging;
+use super::settings::Database;
+
+/// How long a stop may take before what is in flight is given up.
+const GRACE: Duration = Duration::from_secs(25);
+
+/// A reminder that waits longer than this makes the server unready: somebody should look.
+const LAG_LIMIT_SECONDS: f64 = 60.0;
+
+/// The settings of the API.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct Listen {
+    /// Where the API listens; put a proxy that speaks TLS before it
+    #[arg(
+        long,
+        env = "AFTERCARE_LISTEN",
+        default_value = "127.0.0.1:8080",
+        value_name = "ADDRESS"
+    )]
+    listen: SocketAddr,
+    /// The URL that callers use: token issuer, enrolment and feed links [default: http://LISTEN]
+    #[arg(long, env = "AFTERCARE_PUBLIC_URL", value_name = "URL")]
+    public_url: Option<String>,
+    /// Proxies whose X-Forwarded-For counts, separated by commas (10.0.0.0/8)
+    #[arg(long, env = "AFTERCARE_TRUSTED_PROXIES", value_delimiter = ',', value_name = "NETWORKS")]
+    trusted_proxies: Vec<Network>,
+}
+
+/// The settings of the scheduler.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct Push {
+    /// The Firebase project's service account
+    #[arg(long, env = "FCM_CREDENTIALS", value_name = "FILE")]
+    fcm_credentials: Option<PathBuf>,
+    /// Another base URL than Google's, for an emulator
+    #[arg(long, env = "AFTERCARE_FCM_URL", value_name = "URL")]
+    fcm_url: Option<Endpoint>,
+    /// Pushes a second at most
+    #[arg(long, env = "AFTERCARE_FCM_RATE", default_value_t = 9000.0, value_name = "NUMBER")]
+    fcm_rate: f64,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+#[command(
+    after_help = "Without FCM_CREDENTIALS, an SQLite database and a loopback address start the \
+FCM emulator beside the server, so that everything can be tried; anything else refuses to start."
+)]
+pub(super) struct ServeArgs {
+    #[command(flatten)]
+    database: Database,
+    #[command(flatten)]
+    listen: Listen,
+    #[command(flatten)]
+    push: Push,
+    #[command(flatten)]
+    logging: Logging,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct ApiArgs {
+    #[command(flatten)]
+    database: Database,
+    #[command(flatten)]
+    listen: Listen,
+    #[command(flatten)]
+    logging: Logging,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct SchedulerArgs {
+    #[command(flatten)]
+    database: Database,
+    #[command(flatten)]
+    push: Push,
+    #[command(flatten)]
+    logging: Logging,
+}
+
+/// The API and the scheduler in one process.
+pub(super) async fn serve(args: ServeArgs) -> Result<(), Failure> {
+    args.logging.start()?;
+    let metrics = metrics()?;
+    let loopback = args.listen.listen.ip().is_loopback();
+    let push = args.push.prepare(args.database.is_sqlite() && loopback).await?;
+    let store = args.database.open_current(Env::system()).await?;
+    let scheduler = Scheduler::start(store.clone(), push.config).map_err(Failure::work)?;
+    let waker: Waker = {
+        let scheduler = scheduler.clone();
+        Arc::new(move || scheduler.wake())
+    };
+    let readiness = Arc::new(PushReadiness(scheduler.clone()));
+    let config = args.listen.config(Some(metrics));
+    let api = start_api(store, config, readiness, waker).await.map_err(Failure::work)?;
+    stopped().await?;
+    stop(Some(api), Some(scheduler), push.emulator).await;
+    Ok(())
+}
+
+/// The API alone; another process runs the scheduler.
+pub(super) async fn api(args: ApiArgs) -> Result<(), Failure> {
+    args.logging.start()?;
+    let metrics = metrics()?;
+    let store = args.database.open_current(Env::system()).await?;
+    let config = args.listen.config(Some(metrics));
+    let waker: Waker = Arc::new(|| {});
+    let api =
+        start_api(store, config, Arc::new(NothingElse), waker).await.map_err(Failure::work)?;
+    stopped().await?;
+    stop(Some(api), None, None).await;
+    Ok(())
+}
+
+/// The scheduler alone; another process runs the API.
+pub(super) async fn scheduler(args: SchedulerArgs) -> Result<(), Failure> {
+    args.logging.start()?;
+    let push = args.push.prepare(args.database.is_sqlite()).await?;
+    let store = args.database.open_current(Env::system()).await?;
+    let scheduler = Scheduler::start(store, push.config).map_err(Failure::work)?;
+    tracing::info!("the scheduler runs");
+    stopped().await?;
+    stop(None, Some(scheduler), push.emulator).await;
+    Ok(())
+}
+
+impl Listen {
+    fn config(&self, metrics: Option<PrometheusHandle>) -> ApiConfig {
+        ApiConfig {
+            public_url: self.public_url.clone(),
+            trusted_proxies: self.trusted_proxies.clone(),
+            metrics,
+            ..ApiConfig::new(self.listen)
+        }
+    }
+}
+
+/// What pushes go out with.
+struct Prepared {
+    config: SchedulerConfig,
+    emulator: Option<EmulatorHandle>,
+}
+
+impl Push {
+    /// Google with the credentials given; the emulator without, where nobody can take that for
+    /// the real thing.
+    async fn prepare(&self, may_emulate: bool) -> Result<Prepared, Failure> {
+        if !(self.fcm_rate.is_finite() && self.fcm_rate >= 1.0) {
+            return Err(Failure::Usage("--fcm-rate is at least 1 a second".to_owned()));
+        }
+        let (account, emulator) = match &self.fcm_credentials {
+            Some(file) => (ServiceAccount::from_file(file).map_err(Failure::work)?, None),
+            None if may_emulate => {
+                let emulator = Emulator::start(EmulatorConfig::default()).await;
+                let emulator = emulator.map_err(Failure::work)?;
+                let account = ServiceAccount::from_json(&emulator.credentials_json());
+                let inbox = format!("{}/inbox", emulator.base_url());
+                tracing::warn!(
+                    inbox,
+                    "FCM_CREDENTIALS is not set: pushes go to the FCM emulator, not to phones; read \
+                     them at its inbox"
+                );
+                (account.map_err(Failure::work)?, Some(emulator))
+            }
+            None => {
+                return Err(Failure::Usage(
+                    "FCM_CREDENTIALS is not set: give the service-account file of your Firebase \
+                     project (Project settings > Service accounts). To try things out without one, \
+                     use an SQLite database and listen on a loopback address: the FCM emulator \
+                     then starts by itself"
+                        .to_owned(),
+                ));
+            }
+        };
+        let emulated = emulator.as_ref().map(|emulator| emulator.base_url().parse());
+        let base_url = match (&self.fcm_url, emulated) {
+            (_, Some(emulated)) => Some(emulated.map_err(Failure::work)?),
+            (url, None) => url.clone(),
+        };
+        let rate = Some(self.fcm_rate);
+        let config = SchedulerConfig { base_url, rate, ..SchedulerConfig::new(account) };
+        Ok(Prepared { config, emulator })
+    }
+}
+
+/// What `/readyz` says of the scheduler in this process.
+pub(super) struct PushReadiness(pub(super) SchedulerHandle);
+
+impl Readiness for PushReadiness {
+    fn checks(&self) -> Vec<Check> {
+        let status = self.0.status();
+        let (ok, detail) = match status.credential {
+            Credential::Untried => (true, "not tried yet".to_owned()),
+            Credential::Accepted => (true, "accepted".to_owned()),
+            Credential::Refused(why) => (false, format!("FCM refuses our credential: {why}")),
+            Credential::Unreachable(why) => {
+                (false, format!("the token endpoint cannot be reached: {why}"))
+            }
+        };
+        let lag = status.lag_seconds;
+        let late = format!("the oldest due reminder has waited {lag:.1} s");
+        let dispatch = status.last_error.map_or(late, |error| error.message);
+        vec![
+            Check { name: "push_credential", ok, detail },
+            Check { name: "dispatch_lag", ok: lag <= LAG_LIMIT_SECONDS, detail: dispatch },
+        ]
+    }
+}
+
+fn metrics() -> Result<PrometheusHandle, Failure> {
+    PrometheusBuilder::new().install_recorder().map_err(Failure::work)
+}
+
+/// Returns when the process is asked to stop.
+pub(super) async fn stopped() -> Result<(), Failure> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::work)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::work)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping: finishing what is in flight");
+    Ok(())
+}
+
+async fn stop(
+    api: Option<ApiHandle>,
+    scheduler: Option<SchedulerHandle>,
+    emulator: Option<EmulatorHandle>,
+) {
+    if let Some(api) = api {
+        api.stop(GRACE).await;
+    }
+    if let Some(scheduler) = scheduler {
+        scheduler.shutdown(GRACE).await;
+    }
+    if let Some(emulator) = emulator {
+        emulator.stop().await;
+    }
+    tracing::info!("stopped");
+}

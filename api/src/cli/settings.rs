@@ -1,0 +1,88 @@
+//! Settings: flags first, then variables. `--help` lists both, and never shows a value.
+
+use std::path::PathBuf;
+
+use aftercare::care::seed_protocols;
+use aftercare::clock::Env;
+use aftercare::seal::MasterKey;
+use aftercare::store::{Store, StoreError, StoreOptions};
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::Failure;
+
+/// Where the state is.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct Database {
+    /// The database: sqlite:FILE, or postgres://USER@HOST/DATABASE (sslmode and sslrootcert as
+    /// libpq has them)
+    #[arg(
+        long,
+        env = "DATABASE_URL",
+        hide_env_values = true,
+        default_value = "sqlite:aftercare.db",
+        value_name = "URL"
+    )]
+    database_url: SecretString,
+    /// The master key's file [default: FILE.key beside an SQLite file, required for
+    /// PostgreSQL; made on first use]
+    #[arg(long, env = "AFTERCARE_KEY_FILE", hide_env_values = true, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+}
+
+impl Database {
+    /// Whether it is one file on this machine.
+    pub(super) fn is_sqlite(&self) -> bool {
+        self.sqlite_file().is_some()
+    }
+
+    fn sqlite_file(&self) -> Option<&str> {
+        let rest = self.database_url.expose_secret().strip_prefix("sqlite:")?;
+        Some(rest.strip_prefix("//").unwrap_or(rest))
+    }
+
+    /// Opens the database as it is.
+    pub(super) async fn open(&self, env: Env) -> Result<Store, Failure> {
+        let key = self.master_key(&env)?;
+        let url = self.database_url.expose_secret();
+        Store::open(url, key, env, StoreOptions::default()).await.map_err(Failure::work)
+    }
+
+    /// Opens the database and makes sure that it has this release's schema: an SQLite file is
+    /// migrated, a server is not, because others may be using it.
+    pub(super) async fn open_current(&self, env: Env) -> Result<Store, Failure> {
+        let store = self.open(env).await?;
+        let pending = store.pending().await.map_err(Failure::work)?.len();
+        if pending > 0 && !self.is_sqlite() {
+            return Err(Failure::work(StoreError::NotMigrated { pending }));
+        }
+        migrate(&store).await?;
+        Ok(store)
+    }
+
+    fn master_key(&self, env: &Env) -> Result<MasterKey, Failure> {
+        let beside = || self.sqlite_file().map(|file| PathBuf::from(format!("{file}.key")));
+        let file = self.key_file.clone().or_else(beside).ok_or_else(|| {
+            Failure::Usage(
+                "a PostgreSQL database needs AFTERCARE_KEY_FILE: the master key's file, kept apart \
+                 from the database; it is made on first use, so back it up then"
+                    .to_owned(),
+            )
+        })?;
+        let known = file.exists();
+        let key = MasterKey::load_or_create(&file, env).map_err(Failure::work)?;
+        if !known {
+            tracing::warn!(
+                file = %file.display(),
+                "made a new master key: back it up, without it nothing personal can be read"
+            );
+        }
+        Ok(key)
+    }
+}
+
+/// Brings the schema and the shipped protocols up to this release; gives the migrations run.
+pub(super) async fn migrate(store: &Store) -> Result<Vec<String>, Failure> {
+    let ran = store.migrate().await.map_err(Failure::work)?;
+    store.write(|tx| seed_protocols(tx)).await.map_err(Failure::work)?;
+    Ok(ran)
+}
