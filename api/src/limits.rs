@@ -102,7 +102,7 @@ impl Limiter {
     /// # Errors
     /// 429 when the credential has asked too often.
     pub(crate) fn credential(&self, id: uuid::Uuid) -> Result<(), Problem> {
-        self.credentials.count(id).map_err(wait)
+        self.credentials.count(&id).map_err(wait)
     }
 
     /// Counts one bad bearer of an address.
@@ -110,7 +110,7 @@ impl Limiter {
     /// # Errors
     /// 429 when there were too many.
     pub(crate) fn bad_bearer(&self, address: IpAddr) -> Result<(), Problem> {
-        self.bad_bearers.count(subject(address)).map_err(wait)
+        self.bad_bearers.count(&subject(address)).map_err(wait)
     }
 
     /// Whether an address may try a secret or a code at all.
@@ -132,7 +132,7 @@ impl Limiter {
     /// 429 once they are spent; until one more is due, [`Self::may_try`] refuses too.
     pub(crate) fn failed(&self, address: IpAddr) -> Result<(), Problem> {
         let address = subject(address);
-        let Err(pause) = self.failures.count(address) else { return Ok(()) };
+        let Err(pause) = self.failures.count(&address) else { return Ok(()) };
         let now = Instant::now();
         let mut barred = self.barred.lock().unwrap_or_else(PoisonError::into_inner);
         if barred.len() >= BARRED_KEPT {
@@ -174,11 +174,11 @@ impl<K: Hash + Eq + Clone> Keyed<K> {
     }
 
     /// Counts one; the error is how long to wait for the next.
-    fn count(&self, key: K) -> Result<(), Duration> {
+    fn count(&self, key: &K) -> Result<(), Duration> {
         if self.counted.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
             self.limiter.retain_recent();
         }
-        self.limiter.check_key(&key).map_err(|until| until.wait_time_from(self.clock.now()))
+        self.limiter.check_key(key).map_err(|until| until.wait_time_from(self.clock.now()))
     }
 }
 

@@ -212,7 +212,7 @@ impl Problem {
     pub fn internal(cause: &dyn Error) -> Self {
         let mut bytes = [0_u8; 8];
         let id = match aws_lc_rs::rand::fill(&mut bytes) {
-            Ok(()) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+            Ok(()) => hex::encode(bytes),
             Err(_) => String::from("unnamed"),
         };
         tracing::error!(error_id = id, error = %Causes(cause), "a request failed");

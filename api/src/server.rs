@@ -25,7 +25,7 @@ use crate::telemetry::{RequestSpan, observe};
 /// How long the headers of a request may take to arrive.
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection may idle between requests.
-const KEEP_ALIVE: Duration = Duration::from_secs(60);
+const KEEP_ALIVE: Duration = Duration::from_mins(1);
 /// How long a client may take to close a connection that we are done with.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Seconds that a graceful stop may take at the very most, whatever grace is asked for.

@@ -52,7 +52,7 @@ pub async fn create_clinic(
     let env = store.env().clone();
     let (client_secret, hash) = new_secret(&env).await?;
     let clinic_id: ClinicId = env.id();
-    let client_id = format!("clinic_{}", hex(&env.random::<10>()));
+    let client_id = format!("clinic_{}", hex::encode(env.random::<10>()));
     let clinic = Clinic {
         id: clinic_id,
         client_id: client_id.clone(),
@@ -86,8 +86,4 @@ async fn new_secret(env: &Env) -> Result<(SecretString, String), HashError> {
     let (env, copy) = (env.clone(), secret.clone());
     let hash = tokio::task::spawn_blocking(move || secrets::hash(&env, &copy));
     Ok((secret, hash.await.map_err(|_| HashError)??))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -24,7 +24,7 @@ use crate::dto::{Jwk, JwkSet};
 use crate::problem::Problem;
 
 /// How old what was read may be before it is read again.
-const FRESH: Duration = Duration::from_secs(60);
+const FRESH: Duration = Duration::from_mins(1);
 /// How often tokens with unknown keys may make us read the table.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -124,7 +124,7 @@ impl fmt::Debug for KeyRing {
 }
 
 async fn read(store: &Store) -> Result<Ring, StoreError> {
-    let keys = store.read(|tx| tx.signing_keys()).await?;
+    let keys = store.read(all).await?;
     let keys = if keys.iter().any(|key| key.retired_at.is_none()) {
         keys
     } else {
@@ -145,6 +145,10 @@ async fn read(store: &Store) -> Result<Ring, StoreError> {
         public: JwkSet { keys: keys.iter().map(|key| jwk(key)).collect() },
         read_at: Instant::now(),
     })
+}
+
+fn all(tx: &mut Tx<'_>) -> Result<Vec<SigningKey>, StoreError> {
+    tx.signing_keys()
 }
 
 /// Makes the first key, unless another server was faster.

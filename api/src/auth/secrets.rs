@@ -94,13 +94,13 @@ mod tests {
     #[tokio::test]
     async fn a_secret_matches_its_own_hash_and_no_other() {
         let env = Env::system();
-        let hasher = Hasher::new(&env).unwrap();
+        let checker = Hasher::new(&env).unwrap();
         let (one, two) = (random(&env, "acs_"), random(&env, "acs_"));
         let hashes = vec![hash(&env, &one).unwrap(), hash(&env, &two).unwrap()];
         assert!(hashes[0].starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", hashes[0]);
-        assert!(hasher.matches(two.clone(), hashes.clone()).await.unwrap());
-        assert!(!hasher.matches(two, hashes[..1].to_vec()).await.unwrap());
-        assert!(!hasher.matches(one, Vec::new()).await.unwrap());
+        assert!(checker.matches(two.clone(), hashes.clone()).await.unwrap());
+        assert!(!checker.matches(two, hashes[..1].to_vec()).await.unwrap());
+        assert!(!checker.matches(one, Vec::new()).await.unwrap());
     }
 
     #[test]

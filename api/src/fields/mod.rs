@@ -62,13 +62,11 @@ impl<'a> Fields<'a> {
         name: &'static str,
         parse: impl FnOnce(&Value) -> Result<T, Faults>,
     ) -> Option<T> {
-        match self.take(name) {
-            Some(value) => self.noted(name, parse(value)),
-            None => {
-                self.fault(name, "is required");
-                None
-            }
-        }
+        let Some(value) = self.take(name) else {
+            self.fault(name, "is required");
+            return None;
+        };
+        self.noted(name, parse(value))
     }
 
     /// A field that may be absent or null; the two mean the same.

@@ -61,8 +61,9 @@ fn entity_tag(timeline: &Timeline) -> serde_json::Result<String> {
         members.remove("generated_at");
     }
     let hash = digest::digest(&digest::SHA256, content.to_string().as_bytes());
-    let short: String = hash.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    Ok(format!("\"{short}\""))
+    let mut tag = hex::encode(hash);
+    tag.truncate(32);
+    Ok(format!("\"{tag}\""))
 }
 
 /// Whether `If-None-Match` names the tag, by the weak comparison that RFC 9110 has for it.

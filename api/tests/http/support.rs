@@ -136,7 +136,7 @@ pub(crate) fn credentials(clinic: &NewClinic) -> String {
 
 impl Request {
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
-        self.head.push_str(&format!("{name}: {value}\r\n"));
+        self.head.extend([name, ": ", value, "\r\n"]);
         self
     }
 
