@@ -25,5 +25,5 @@ pub use timeline::{
     treatment, treatment_views,
 };
 pub use treatments::{
-    PatientRef, RecordError, Recorded, SessionDone, record_treatment, void_treatment,
+    PatientRef, RecordError, Recorded, Refusal, SessionDone, record_treatment, void_treatment,
 };

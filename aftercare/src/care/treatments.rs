@@ -73,9 +73,23 @@ pub enum Recorded {
     Repeat(TreatmentView),
 }
 
-/// Why an event is refused.
+/// Why an event is not recorded.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
+    /// What it says cannot be: every reason there is.
+    #[error("the event is refused: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Refused(Vec<Refusal>),
+    /// The id was used for an event that said something else.
+    #[error("another event with other content has this id")]
+    ConflictingEvent,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why what an event says cannot be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
     /// No such patient at this clinic.
     #[error("no patient of this clinic has that reference; create the patient, or send `patient`")]
     UnknownPatient,
@@ -93,9 +107,6 @@ pub enum RecordError {
         /// What could stand there.
         known: Vec<String>,
     },
-    /// The id was used for an event that said something else.
-    #[error("another event with other content has this id")]
-    ConflictingEvent,
     /// The session ends in the future.
     #[error("the session ends more than 5 minutes in the future")]
     CompletedInFuture,
@@ -105,9 +116,6 @@ pub enum RecordError {
     /// The next session is not after this one, or years away.
     #[error("the next session must be after this one, and within five years of it")]
     NextSessionOutOfRange,
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 /// Records a completed session and plans its reminders, or finds that it was recorded before.
@@ -123,9 +131,7 @@ pub fn record_treatment(
     if let Some(known) = tx.treatment_by_event(clinic, NAMESPACE, &event.event_id)? {
         return repeat(tx, clinic, &known, content);
     }
-    check_times(&event, tx.now())?;
-    let (record, protocol) = protocol(tx, clinic, &event.protocol)?;
-    let areas = areas(&protocol, event.areas.as_ref())?;
+    let (record, areas) = examine(tx, clinic, &event)?;
     let patient = patient(tx, clinic, &event.patient)?;
     let time_zone = treatment_zone(tx, &event, &patient)?;
     let new = NewTreatment {
@@ -212,43 +218,53 @@ fn view(tx: &mut Tx<'_>, clinic: ClinicId, id: TreatmentId) -> Result<TreatmentV
     view.ok_or_else(|| StoreError::Corrupt(format!("{id:?} is gone in its own transaction")))
 }
 
-fn check_times(event: &SessionDone, now: Timestamp) -> Result<(), RecordError> {
+/// What the event is recorded with, or every reason why it cannot be.
+fn examine(
+    tx: &mut Tx<'_>,
+    clinic: ClinicId,
+    event: &SessionDone,
+) -> Result<(ProtocolRecord, BTreeSet<Area>), RecordError> {
+    let mut refusals = refused_times(event, tx.now());
+    if let PatientRef::Known(reference) = &event.patient
+        && tx.patient_by_ref(clinic, reference)?.is_none()
+    {
+        refusals.push(Refusal::UnknownPatient);
+    }
+    let Some(record) = tx.latest_protocol(clinic, &event.protocol)? else {
+        let known = tx.protocols(clinic)?.into_iter().map(|record| record.slug).collect();
+        refusals.push(Refusal::UnknownProtocol { known });
+        return Err(RecordError::Refused(refusals));
+    };
+    match areas(protocol_of(&record)?.as_ref(), event.areas.as_ref()) {
+        Ok(areas) if refusals.is_empty() => return Ok((record, areas)),
+        Ok(_) => {}
+        Err(refusal) => refusals.push(refusal),
+    }
+    Err(RecordError::Refused(refusals))
+}
+
+fn refused_times(event: &SessionDone, now: Timestamp) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
     if event.completed_at < EARLIEST {
-        return Err(RecordError::CompletedTooLongAgo);
+        refusals.push(Refusal::CompletedTooLongAgo);
     }
     if event.completed_at.duration_since(now) > CLOCK_SKEW {
-        return Err(RecordError::CompletedInFuture);
+        refusals.push(Refusal::CompletedInFuture);
     }
     if let Some(next) = event.next_session_at {
         let ahead = next.duration_since(event.completed_at);
         if ahead <= SignedDuration::ZERO || ahead > LONGEST_BOOKING {
-            return Err(RecordError::NextSessionOutOfRange);
+            refusals.push(Refusal::NextSessionOutOfRange);
         }
     }
-    Ok(())
+    refusals
 }
 
-fn protocol(
-    tx: &mut Tx<'_>,
-    clinic: ClinicId,
-    slug: &str,
-) -> Result<(ProtocolRecord, std::sync::Arc<Protocol>), RecordError> {
-    let Some(record) = tx.latest_protocol(clinic, slug)? else {
-        let known = tx.protocols(clinic)?.into_iter().map(|record| record.slug).collect();
-        return Err(RecordError::UnknownProtocol { known });
-    };
-    let protocol = protocol_of(&record)?;
-    Ok((record, protocol))
-}
-
-fn areas(
-    protocol: &Protocol,
-    treated: Option<&BTreeSet<Area>>,
-) -> Result<BTreeSet<Area>, RecordError> {
+fn areas(protocol: &Protocol, treated: Option<&BTreeSet<Area>>) -> Result<BTreeSet<Area>, Refusal> {
     let Some(treated) = treated else { return Ok(protocol.default_areas.clone()) };
     if let Some(area) = treated.difference(&protocol.areas).next() {
         let known = protocol.areas.iter().map(ToString::to_string).collect();
-        return Err(RecordError::AreaNotTreated { area: *area, known });
+        return Err(Refusal::AreaNotTreated { area: *area, known });
     }
     Ok(treated.clone())
 }
@@ -256,7 +272,8 @@ fn areas(
 fn patient(tx: &mut Tx<'_>, clinic: ClinicId, of: &PatientRef) -> Result<Patient, RecordError> {
     match of {
         PatientRef::Known(reference) => {
-            tx.patient_by_ref(clinic, reference)?.ok_or(RecordError::UnknownPatient)
+            let known = tx.patient_by_ref(clinic, reference)?;
+            known.ok_or_else(|| RecordError::Refused(vec![Refusal::UnknownPatient]))
         }
         PatientRef::Inline { reference, time_zone, locale } => {
             Ok(upsert_patient(tx, clinic, reference, time_zone.clone(), locale.clone())?.0)

@@ -92,6 +92,7 @@ pub(crate) fn redeem(
         return Ok(None);
     };
     let (clinic, patient) = (enrolment.clinic_id, enrolment.patient_id);
+    tx.lock_patient(patient)?;
     tx.revoke_installation_sessions(patient, installation)?;
     let session = tx.insert_patient_session(clinic, patient, installation, None)?.id;
     let token = secrets::random(tx.env(), "acr_");
@@ -169,6 +170,9 @@ const fn patient_grant(session: SessionId, patient: PatientId, token: SecretStri
 /// When the database refuses.
 pub(crate) fn revoke_session(tx: &mut Tx<'_>, id: SessionId) -> Result<bool, StoreError> {
     let Some(session) = tx.session(id)? else { return Ok(false) };
+    if let Some(patient) = session.patient_id {
+        tx.lock_patient(patient)?;
+    }
     if !tx.revoke_session(id)? {
         return Ok(false);
     }

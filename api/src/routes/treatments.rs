@@ -3,7 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Json, Path};
 use actix_web::{HttpResponse, get, post};
-use aftercare::care::{self, RecordError, Recorded, TreatmentView};
+use aftercare::care::{self, RecordError, Recorded, Refusal, TreatmentView};
 use aftercare::ids::{ClinicId, TreatmentId};
 use aftercare::store::{StoreError, Treatment, TreatmentFilter, TreatmentState, Tx};
 use base64::Engine as _;
@@ -16,7 +16,7 @@ use super::enrolments::invitation;
 use crate::auth::{self, ClinicAuth, NewEnrolment};
 use crate::dto::{NewTreatment, RecordQuery, TreatmentAnswer, TreatmentPage, TreatmentsQuery};
 use crate::fields::{Body, Query};
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, Fault, Problem};
 use crate::state::Api;
 
 /// Treatments on one page, unless the caller says otherwise.
@@ -32,22 +32,37 @@ pub(super) fn routes(config: &mut ServiceConfig<'_>) {
 
 impl From<RecordError> for Problem {
     fn from(error: RecordError) -> Self {
-        let detail = error.to_string();
-        let field = |code, pointer| Self::field(code, pointer, detail.clone());
         match error {
-            RecordError::UnknownPatient => field(Code::UnknownPatient, "/patient_ref"),
-            RecordError::UnknownProtocol { .. } => field(Code::UnknownProtocol, "/protocol"),
-            RecordError::AreaNotTreated { .. } => field(Code::InvalidFields, "/areas"),
-            RecordError::CompletedInFuture | RecordError::CompletedTooLongAgo => {
-                field(Code::InvalidFields, "/completed_at")
-            }
-            RecordError::NextSessionOutOfRange => field(Code::InvalidFields, "/next_session_at"),
+            RecordError::Refused(refusals) => refused(&refusals),
             RecordError::ConflictingEvent => Self::new(
                 Code::EventConflict,
                 "An event of this id was recorded with other content; it stays as it is",
             ),
             RecordError::Store(error) => error.into(),
         }
+    }
+}
+
+/// Every reason with its field. A single one has its own code, so that callers can branch on it.
+fn refused(refusals: &[Refusal]) -> Problem {
+    let reasons = refusals.iter().map(|refusal| {
+        let (code, pointer) = match refusal {
+            Refusal::UnknownPatient => (Code::UnknownPatient, "/patient_ref"),
+            Refusal::UnknownProtocol { .. } => (Code::UnknownProtocol, "/protocol"),
+            Refusal::AreaNotTreated { .. } => (Code::InvalidFields, "/areas"),
+            Refusal::CompletedInFuture | Refusal::CompletedTooLongAgo => {
+                (Code::InvalidFields, "/completed_at")
+            }
+            Refusal::NextSessionOutOfRange => (Code::InvalidFields, "/next_session_at"),
+        };
+        (code, Fault { pointer: pointer.to_owned(), detail: refusal.to_string() })
+    });
+    let mut reasons: Vec<_> = reasons.collect();
+    match reasons.pop() {
+        Some((code, only)) if reasons.is_empty() => {
+            Problem::field(code, &only.pointer, only.detail)
+        }
+        last => Problem::fields(reasons.into_iter().chain(last).map(|(_, fault)| fault).collect()),
     }
 }
 

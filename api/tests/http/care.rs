@@ -130,6 +130,15 @@ async fn what_the_domain_refuses_names_its_field() {
     ] {
         assert_eq!(post(&api, &token, &body).await.pointers(422, code), [pointer]);
     }
+    let mut all = with("protocol", json!("peeling"));
+    all.as_object_mut().unwrap().remove("patient");
+    all["patient_ref"] = json!("nobody");
+    all["completed_at"] = json!("2027-01-01T00:00:00Z");
+    all["next_session_at"] = json!("2026-01-01T00:00:00Z");
+    assert_eq!(
+        post(&api, &token, &all).await.pointers(422, "invalid-fields"),
+        ["/completed_at", "/next_session_at", "/patient_ref", "/protocol"]
+    );
     let list = api.get("/v1/treatments").bearer(&token).send().await.expect(200);
     assert_eq!(list["items"], json!([]));
     api.get("/v1/patients/p-1/timeline").bearer(&token).send().await.problem(404, "not-found");
