@@ -197,7 +197,7 @@ async fn an_outage_past_the_use_by_ends_expired_and_unsent() {
     world.fault(FaultKind::Unavailable);
     world.run_at(DUE).await;
     while world.store.env().now() < at("2026-11-22T18:41:00Z") {
-        world.run_after(secs(60)).await;
+        world.run_after(secs(300)).await;
     }
     let reminder = world.start_of(ana).await;
     assert_eq!(reminder.state, ReminderState::Expired);
@@ -258,7 +258,7 @@ async fn a_phone_s_own_retry_is_dropped_at_the_use_by() {
     world.fcm.set_fault(Fault::new(FaultKind::Unavailable).for_address("tablet"));
     world.run_at(DUE).await;
     while world.store.env().now() < at("2026-11-22T18:45:00Z") {
-        world.run_after(secs(60)).await;
+        world.run_after(secs(300)).await;
     }
     world.fcm.clear_faults();
     assert_eq!(world.run_after(secs(60)).await.claimed, 0);

@@ -53,7 +53,7 @@ async fn shutdown_gives_up_at_its_deadline_and_the_lease_brings_the_rest_back() 
     timeout(PATIENCE, shown.recv()).await.unwrap().unwrap();
     assert!(!world.scheduler.shutdown(Duration::from_millis(50)).await);
     assert_eq!(world.start_of(ana).await.state, ReminderState::Claimed);
-    let next = world.second_scheduler(|_| {});
+    let next = world.second_scheduler(|_| {}).await;
     world.clock.advance(secs(60));
     let run = next.run_once().await.unwrap();
     assert_eq!((run.reclaimed, run.tally.sent), (1, 1));

@@ -5,21 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aftercare::care::{self, PatientRef, Recorded, SessionDone};
-use aftercare::clock::{Env, ManualClock};
+use aftercare::clock::ManualClock;
 use aftercare::ids::{ClinicId, PatientId, ReminderId, TreatmentId};
-use aftercare::seal::MasterKey;
 use aftercare::store::{
     AddressKind, Clinic, Delivery, DeliveryMode, Device, DeviceRegistration, Platform, PushContent,
-    Reminder, Store, StoreError, StoreOptions,
+    Reminder, Store, StoreError,
 };
 use aftercare_scheduler::push::ServiceAccount;
 use aftercare_scheduler::{RunSummary, Scheduler, SchedulerConfig, SchedulerHandle};
+use aftercare_tests::bed::Bed;
 use fcm_emulator::{Emulator, EmulatorConfig, EmulatorHandle, Fault, FaultKind};
 use jiff::{SignedDuration, Timestamp};
-use tempfile::TempDir;
-
-/// When every treatment here ends: a Sunday in winter, so that Lisbon reads the same as UTC.
-pub(crate) const T: &str = "2026-11-22T15:40:00Z";
 
 pub(crate) struct World {
     pub(crate) clock: Arc<ManualClock>,
@@ -27,7 +23,7 @@ pub(crate) struct World {
     pub(crate) fcm: EmulatorHandle,
     pub(crate) scheduler: SchedulerHandle,
     pub(crate) clinic: ClinicId,
-    _dir: TempDir,
+    pub(crate) bed: Bed,
 }
 
 /// A patient with one treatment at `T`.
@@ -46,18 +42,19 @@ pub(crate) fn secs(seconds: i64) -> SignedDuration {
 }
 
 impl World {
+    /// On SQLite.
     pub(crate) async fn new() -> Self {
         Self::with(|_| {}).await
     }
 
+    /// On SQLite, with other settings.
     pub(crate) async fn with(adjust: impl FnOnce(&mut SchedulerConfig)) -> Self {
-        let clock = Arc::new(ManualClock::new(at(T)));
-        let env = Env::with_clock(Arc::<ManualClock>::clone(&clock));
-        let dir = tempfile::tempdir().unwrap();
-        let url = format!("sqlite:{}", dir.path().join("aftercare.db").display());
-        let key = MasterKey::generate(&env);
-        let store = Store::open(&url, key, env.clone(), StoreOptions::default()).await.unwrap();
-        store.migrate().await.unwrap();
+        Self::on(Bed::sqlite().await, adjust).await
+    }
+
+    /// On either engine.
+    pub(crate) async fn on(bed: Bed, adjust: impl FnOnce(&mut SchedulerConfig)) -> Self {
+        let (clock, store) = (Arc::clone(&bed.clock), bed.store.clone());
         let clinic = store.write(founded).await.unwrap();
         let config = EmulatorConfig {
             clock: Arc::<ManualClock>::clone(&clock),
@@ -65,15 +62,15 @@ impl World {
         };
         let fcm = Emulator::start(config).await.unwrap();
         let scheduler = Scheduler::start(store.clone(), config_for(&fcm, adjust)).unwrap();
-        Self { clock, store, fcm, scheduler, clinic, _dir: dir }
+        Self { clock, store, fcm, scheduler, clinic, bed }
     }
 
-    /// Another scheduler on the same store and the same FCM.
-    pub(crate) fn second_scheduler(
+    /// Another scheduler, as another process would have it, on the same database and FCM.
+    pub(crate) async fn second_scheduler(
         &self,
         adjust: impl FnOnce(&mut SchedulerConfig),
     ) -> SchedulerHandle {
-        Scheduler::start(self.store.clone(), config_for(&self.fcm, adjust)).unwrap()
+        Scheduler::start(self.bed.again().await, config_for(&self.fcm, adjust)).unwrap()
     }
 
     /// A patient, an Android phone at the address `name`, and a treatment that ends now.
