@@ -115,9 +115,9 @@ impl Tx<'_> {
             "WITH due AS MATERIALIZED (
                 SELECT d.id FROM deliveries d
                 JOIN reminders r ON r.id = d.reminder_id
-                JOIN clinics c ON c.id = r.clinic_id
                 WHERE d.state = 'retry' AND d.retry_at <= $1
-                  AND (d.lease_id IS NULL OR d.leased_until <= $1) AND NOT c.paused
+                  AND (d.lease_id IS NULL OR d.leased_until <= $1)
+                  AND r.clinic_id NOT IN (SELECT id FROM clinics WHERE paused)
                 ORDER BY d.retry_at, d.id LIMIT $2 {lock})
              UPDATE deliveries SET lease_id = $3, leased_until = $4
              WHERE id IN (SELECT id FROM due)

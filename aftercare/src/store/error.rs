@@ -146,3 +146,27 @@ impl StoreError {
             .map_or(StoreError::Internal as Make, |(_, make)| *make)(message)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_engines_own_words_are_understood() {
+        let transient = |message: &str| StoreError::by_message(message.to_owned()).is_transient();
+        assert!(transient("database is locked"));
+        assert!(transient("deadlock detected"));
+        assert!(transient("canceling statement due to lock timeout"));
+        assert!(transient("the database system is shutting down"));
+        assert!(transient("terminating connection due to administrator command"));
+        assert!(!transient("attempt to write a readonly database"));
+        assert!(!transient("syntax error at or near \"SELEC\""));
+        for message in [
+            "database or disk is full",
+            "could not extend file \"base/5/16389\": No space left on device",
+        ] {
+            let error = StoreError::by_message(message.to_owned());
+            assert!(matches!(error, StoreError::Full(_)), "{error:?}");
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! The schema: both engines' migrations, and whether a database is this binary's.
 
+use diesel::connection::SimpleConnection;
 use diesel::migration::{Migration, MigrationSource};
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -14,8 +15,10 @@ use super::conn::Conn;
 const POSTGRES: EmbeddedMigrations = embed_migrations!("../migrations/postgres");
 const SQLITE: EmbeddedMigrations = embed_migrations!("../migrations/sqlite");
 
-/// Held while migrating, so that servers that start together wait for the first.
-const ADVISORY_LOCK: &str = "SELECT pg_advisory_xact_lock(7104612838)";
+/// Servers that start together wait for the first, however long its migrations take.
+const ALONE: &str = "SET LOCAL statement_timeout = 0;
+    SET LOCAL lock_timeout = 0;
+    SELECT pg_advisory_xact_lock(7104612838)";
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -92,7 +95,7 @@ pub(super) fn run(conn: &mut Conn) -> Result<Vec<String>, StoreError> {
     pending(conn)?;
     match conn {
         Conn::Pg(c) => c.transaction(|c| {
-            sql_query(ADVISORY_LOCK).execute(c)?;
+            c.batch_execute(ALONE)?;
             names(c.run_pending_migrations(POSTGRES))
         }),
         Conn::Sqlite(c) => c.immediate_transaction(|c| names(c.run_pending_migrations(SQLITE))),
@@ -103,7 +106,7 @@ pub(super) fn run(conn: &mut Conn) -> Result<Vec<String>, StoreError> {
 pub(super) fn revert_all(conn: &mut Conn) -> Result<Vec<String>, StoreError> {
     match conn {
         Conn::Pg(c) => c.transaction(|c| {
-            sql_query(ADVISORY_LOCK).execute(c)?;
+            c.batch_execute(ALONE)?;
             names(c.revert_all_migrations(POSTGRES))
         }),
         Conn::Sqlite(c) => c.immediate_transaction(|c| names(c.revert_all_migrations(SQLITE))),

@@ -4,15 +4,17 @@
 //! outside any transaction; [`Tx::complete`] then writes the outcomes of those that are still
 //! claimed under the same lease. A worker that was presumed dead and comes back finds its lease
 //! gone and changes nothing.
+//!
+//! These statements are written out, with the states as literals: only so do both engines see that a
+//! partial index answers them.
 
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Nullable, Text};
 use jiff::Timestamp;
 
-use super::deliveries::DeliveryState;
 use super::reminders::Reminder;
-use super::schema::{clinics, deliveries, reminders};
+use super::schema::reminders;
 use super::sql::{At, Id, Instant};
 use super::{StoreError, Tx, with_conn};
 use crate::ids::{LeaseId, ReminderId};
@@ -92,6 +94,12 @@ pub struct QueueDepth {
 }
 
 #[derive(QueryableByName)]
+struct Next {
+    #[diesel(sql_type = Instant, deserialize_as = At)]
+    next: Timestamp,
+}
+
+#[derive(QueryableByName)]
 struct Changed {
     #[diesel(sql_type = Id)]
     id: ReminderId,
@@ -114,14 +122,15 @@ impl Tx<'_> {
         // Materialised, so that the rows are locked once and no more of them than the limit.
         let sql = format!(
             "WITH due AS MATERIALIZED (
-                SELECT r.id FROM reminders r JOIN clinics c ON c.id = r.clinic_id
-                WHERE r.state = 'planned' AND r.attempt_at <= $1 AND NOT c.paused
-                ORDER BY r.attempt_at, r.id LIMIT $2 {lock})
+                SELECT id FROM reminders
+                WHERE state = 'planned' AND attempt_at <= $1
+                  AND clinic_id NOT IN (SELECT id FROM clinics WHERE paused)
+                ORDER BY attempt_at, id LIMIT $2 {lock})
              UPDATE reminders SET state = 'claimed', lease_id = $3, leased_until = $4,
                 attempts = attempts + 1, updated_at = $1
              WHERE id IN (SELECT id FROM due)
              RETURNING *",
-            lock = self.lock_clause("FOR UPDATE OF r SKIP LOCKED"),
+            lock = self.lock_clause("FOR UPDATE SKIP LOCKED"),
         );
         let mut claimed: Vec<Reminder> = with_conn!(self, |c| sql_query(&sql)
             .bind::<Instant, _>(now)
@@ -141,8 +150,7 @@ impl Tx<'_> {
         let now = At(self.now);
         let sql = format!(
             "WITH lost AS MATERIALIZED (
-                SELECT id FROM reminders WHERE state = 'claimed' AND leased_until <= $1
-                ORDER BY id {lock})
+                SELECT id FROM reminders WHERE state = 'claimed' AND leased_until <= $1 {lock})
              UPDATE reminders SET state = 'planned', attempt_at = coalesce(attempt_at, $1),
                 lease_id = NULL, leased_until = NULL, updated_at = $1
              WHERE id IN (SELECT id FROM lost)",
@@ -170,6 +178,7 @@ impl Tx<'_> {
     }
 
     /// Locks in the order of ids, as re-planning does, so that neither waits for the other in a circle.
+    /// The cross join keeps SQLite from scanning the table.
     fn complete_batch(
         &mut self,
         lease: LeaseId,
@@ -188,9 +197,9 @@ impl Tx<'_> {
             "WITH mine AS (SELECT $1 AS lease, $2 AS now),
              done (id, state, reason, attempt_at, sent_at) AS (VALUES {values}),
              held AS MATERIALIZED (
-                SELECT r.id FROM reminders r JOIN done ON done.id = r.id
-                WHERE r.state = 'claimed' AND r.lease_id = (SELECT lease FROM mine)
-                ORDER BY r.id {lock})
+                SELECT r.id FROM done CROSS JOIN reminders r
+                WHERE r.id = done.id AND r.state = 'claimed'
+                  AND r.lease_id = (SELECT lease FROM mine) {lock})
              UPDATE reminders SET state = done.state, reason = done.reason,
                 attempt_at = done.attempt_at, sent_at = coalesce(done.sent_at, reminders.sent_at),
                 lease_id = NULL, leased_until = NULL, updated_at = (SELECT now FROM mine)
@@ -198,7 +207,7 @@ impl Tx<'_> {
              WHERE reminders.id = done.id AND reminders.id IN (SELECT id FROM held)
              RETURNING reminders.id",
             values = values.join(","),
-            lock = self.lock_clause("FOR UPDATE OF r"),
+            lock = self.lock_clause("ORDER BY r.id FOR UPDATE OF r"),
         );
         with_conn!(self, |c: Db| {
             let mut query =
@@ -221,17 +230,14 @@ impl Tx<'_> {
     /// # Errors
     /// When the database refuses.
     pub fn next_attempt_at(&mut self) -> Result<Option<Timestamp>, StoreError> {
+        const RETRY: &str = "SELECT d.retry_at AS next FROM deliveries d
+             JOIN reminders r ON r.id = d.reminder_id
+             WHERE d.state = 'retry' AND d.retry_at IS NOT NULL
+               AND r.clinic_id NOT IN (SELECT id FROM clinics WHERE paused)
+             ORDER BY d.retry_at, d.id LIMIT 1";
         let first = self.first_attempt_at()?;
-        let retry: Option<Option<At>> = with_conn!(self, |c| deliveries::table
-            .inner_join(reminders::table.inner_join(clinics::table))
-            .filter(deliveries::state.eq(DeliveryState::Retry))
-            .filter(deliveries::retry_at.is_not_null())
-            .filter(clinics::paused.eq(false))
-            .order(deliveries::retry_at)
-            .select(deliveries::retry_at)
-            .first(c)
-            .optional())?;
-        Ok(first.into_iter().chain(retry.flatten().map(Timestamp::from)).min())
+        let retry: Option<Next> = with_conn!(self, |c| sql_query(RETRY).get_result(c).optional())?;
+        Ok(first.into_iter().chain(retry.map(|retry| retry.next)).min())
     }
 
     /// How long the most overdue reminder has been waiting (elapsed); zero when none is overdue. Paused
@@ -246,15 +252,12 @@ impl Tx<'_> {
     }
 
     fn first_attempt_at(&mut self) -> Result<Option<Timestamp>, StoreError> {
-        let first: Option<Option<At>> = with_conn!(self, |c| reminders::table
-            .inner_join(clinics::table)
-            .filter(reminders::state.eq(ReminderState::Planned))
-            .filter(clinics::paused.eq(false))
-            .order((reminders::attempt_at, reminders::id))
-            .select(reminders::attempt_at)
-            .first(c)
-            .optional())?;
-        Ok(first.flatten().map(Timestamp::from))
+        const FIRST: &str = "SELECT attempt_at AS next FROM reminders
+             WHERE state = 'planned'
+               AND clinic_id NOT IN (SELECT id FROM clinics WHERE paused)
+             ORDER BY attempt_at, id LIMIT 1";
+        let first: Option<Next> = with_conn!(self, |c| sql_query(FIRST).get_result(c).optional())?;
+        Ok(first.map(|first| first.next))
     }
 
     /// How many reminders stand where, by state. Reads the whole table: for metrics, not for requests.

@@ -252,9 +252,7 @@ joinable!(client_secrets -> clinics (clinic_id));
 joinable!(patients -> clinics (clinic_id));
 joinable!(devices -> patients (patient_id));
 joinable!(treatments -> patients (patient_id));
-joinable!(reminders -> clinics (clinic_id));
 joinable!(refresh_tokens -> sessions (session_id));
-joinable!(deliveries -> reminders (reminder_id));
 
 allow_tables_to_appear_in_same_query!(
     clinics,
