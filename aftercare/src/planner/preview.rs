@@ -15,7 +15,7 @@ use super::{
 };
 use crate::ids::TreatmentId;
 use crate::locale::Locale;
-use crate::protocol::{Area, Protocol, RuleId, RuleKind, StepId};
+use crate::protocol::{Area, Protocol, RuleId, RuleKind, Step, StepId};
 use crate::zone::Zone;
 
 /// A plan as it is shown. Instants are UTC; `…_local` is the same instant on the wall.
@@ -158,14 +158,10 @@ pub fn preview(trial: Trial) -> Preview {
         reachable: true,
     };
     let plan = plan(&facts, trial.recorded_at);
-    let skip = |step: &crate::protocol::Step| {
+    let skip = |step: &Step| {
         let key = Key { treatment: treatment.id, step: step.id.clone() };
-        match plan.steps.get(&key).map(|outcome| &outcome.fate) {
-            Some(Fate::Skipped(reason)) => Some(PreviewSkip {
-                step: step.id.clone(),
-                rule_ids: rules_of(step),
-                reason: *reason,
-            }),
+        match plan.steps.get(&key)?.fate {
+            Fate::Skipped(reason) => Some(skipped(&treatment, step, reason)),
             _ => None,
         }
     };
@@ -182,6 +178,17 @@ pub fn preview(trial: Trial) -> Preview {
             areas: treatment.areas.clone(),
         },
     }
+}
+
+/// A step left out, with the rules it would speak of: those that concern what was treated, or all
+/// of them when none does.
+fn skipped(treatment: &TreatmentFacts, step: &Step, reason: Reason) -> PreviewSkip {
+    let all = rules_of(step);
+    let concerns =
+        |id: &&RuleId| treatment.protocol.rule(id).is_some_and(|rule| treatment.concerns(rule));
+    let concerned: Vec<_> = all.iter().filter(concerns).cloned().collect();
+    let rule_ids = if concerned.is_empty() { all } else { concerned };
+    PreviewSkip { step: step.id.clone(), rule_ids, reason }
 }
 
 fn reminder(facts: &Facts, planned: &Planned) -> PreviewReminder {

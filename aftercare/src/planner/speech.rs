@@ -1,33 +1,36 @@
 //! How a moment is said in each language that shipped texts are written in.
 
-use jiff::Timestamp;
 use jiff::civil::{Time, Weekday};
 use jiff::tz::TimeZone;
+use jiff::{Timestamp, TimestampRound, Unit, Zoned};
 
 use crate::locale::Locale;
 
-/// The words of one language.
+/// The words of one language. `{time}` is the hour, `{day}` a weekday or a date.
 #[derive(Debug)]
 pub(super) struct Words {
+    /// The hour, from `{h}` and `{m}`, for one o'clock and for the others.
+    one: &'static str,
+    time: &'static str,
     today: &'static str,
     tomorrow: &'static str,
-    midnight: &'static str,
-    /// Before the name of a weekday or a date.
-    on: &'static str,
-    /// Between a day and an hour.
-    at: &'static str,
+    weekday: &'static str,
+    date: &'static str,
+    /// Midnight at the end of today, of tomorrow, of `{day}`.
+    midnight: [&'static str; 3],
     /// Monday first.
     weekdays: [&'static str; 7],
     months: [&'static str; 12],
-    day_then: &'static str,
 }
 
 const ENGLISH: Words = Words {
-    today: "today",
-    tomorrow: "tomorrow",
-    midnight: "midnight",
-    on: "",
-    at: " ",
+    one: "{h}:{m}",
+    time: "{h}:{m}",
+    today: "today {time}",
+    tomorrow: "tomorrow {time}",
+    weekday: "{day} {time}",
+    date: "{n} {month} {time}",
+    midnight: ["midnight tonight", "midnight tomorrow", "midnight on {day}"],
     weekdays: ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"],
     months: [
         "January",
@@ -43,15 +46,16 @@ const ENGLISH: Words = Words {
         "November",
         "December",
     ],
-    day_then: " ",
 };
 
 const SPANISH: Words = Words {
-    today: "hoy",
-    tomorrow: "mañana",
-    midnight: "medianoche",
-    on: "el ",
-    at: " a las ",
+    one: "a la {h}:{m}",
+    time: "a las {h}:{m}",
+    today: "hoy {time}",
+    tomorrow: "mañana {time}",
+    weekday: "el {day} {time}",
+    date: "el {n} de {month} {time}",
+    midnight: ["esta medianoche", "mañana a medianoche", "el {day} a medianoche"],
     weekdays: ["lunes", "martes", "miércoles", "jueves", "viernes", "sábado", "domingo"],
     months: [
         "enero",
@@ -67,15 +71,16 @@ const SPANISH: Words = Words {
         "noviembre",
         "diciembre",
     ],
-    day_then: " de ",
 };
 
 const PORTUGUESE: Words = Words {
-    today: "hoje",
-    tomorrow: "amanhã",
-    midnight: "à meia-noite",
-    on: "",
-    at: " às ",
+    one: "à {h}:{m}",
+    time: "às {h}:{m}",
+    today: "hoje {time}",
+    tomorrow: "amanhã {time}",
+    weekday: "{day} {time}",
+    date: "{n} de {month} {time}",
+    midnight: ["à meia-noite de hoje", "à meia-noite de amanhã", "à meia-noite de {day}"],
     weekdays: [
         "segunda-feira",
         "terça-feira",
@@ -99,15 +104,16 @@ const PORTUGUESE: Words = Words {
         "novembro",
         "dezembro",
     ],
-    day_then: " de ",
 };
 
 const FRENCH: Words = Words {
-    today: "aujourd’hui",
-    tomorrow: "demain",
-    midnight: "minuit",
-    on: "",
-    at: " à ",
+    one: "{h}\u{a0}h\u{a0}{m}",
+    time: "{h}\u{a0}h\u{a0}{m}",
+    today: "{time} aujourd’hui",
+    tomorrow: "demain {time}",
+    weekday: "{day} {time}",
+    date: "{n} {month} {time}",
+    midnight: ["ce soir minuit", "demain minuit", "{day} minuit"],
     weekdays: ["lundi", "mardi", "mercredi", "jeudi", "vendredi", "samedi", "dimanche"],
     months: [
         "janvier",
@@ -123,7 +129,6 @@ const FRENCH: Words = Words {
         "novembre",
         "décembre",
     ],
-    day_then: " ",
 };
 
 impl Words {
@@ -137,31 +142,78 @@ impl Words {
         }
     }
 
-    /// The moment as one says it at `now`, on the wall of `zone`: "today 15:40", "midnight",
-    /// "tomorrow 15:40", "Tuesday 15:40" within a week, else with its date.
+    /// The moment as one says it at `now`, on the wall of `zone`: "today 15:40", "midnight
+    /// tonight", "tomorrow 15:40", "Tuesday 15:40" within a week, else with its date. Seconds round
+    /// up to the minute: what ends a little later is never said to end earlier.
     pub(super) fn moment(&self, at: Timestamp, now: Timestamp, zone: &TimeZone) -> String {
-        let (at, today) = (at.to_zoned(zone.clone()), now.to_zoned(zone.clone()).date());
+        let minutes = TimestampRound::new().smallest(Unit::Minute).mode(jiff::RoundMode::Ceil);
+        let at = at.round(minutes).unwrap_or(at).to_zoned(zone.clone());
+        let today = now.to_zoned(zone.clone()).date();
         let days = today.until(at.date()).map_or(i32::MAX, |span| span.get_days());
-        if days == 1 && at.time() == Time::midnight() {
-            return self.midnight.to_owned();
+        if at.time() == Time::midnight() && (1..=6).contains(&days) {
+            let [tonight, tomorrow, later] = self.midnight;
+            return match days {
+                1 => tonight.to_owned(),
+                2 => tomorrow.to_owned(),
+                _ => later.replace("{day}", self.weekday_of(at.weekday().previous())),
+            };
         }
-        let day = match days {
+        let words = match days {
             0 => self.today.to_owned(),
             1 => self.tomorrow.to_owned(),
-            2..=6 => format!("{}{}", self.on, pick(&self.weekdays, weekday(at.weekday()))),
-            _ => {
-                let month = pick(&self.months, usize::from(at.month().unsigned_abs()) - 1);
-                format!("{}{}{}{month}", self.on, at.day(), self.day_then)
-            }
+            2..=6 => self.weekday.replace("{day}", self.weekday_of(at.weekday())),
+            _ => self.dated(&at),
         };
-        format!("{day}{}{:02}:{:02}", self.at, at.hour(), at.minute())
+        words.replace("{time}", &self.hour(at.time()))
+    }
+
+    fn hour(&self, time: Time) -> String {
+        let words = if time.hour() == 1 { self.one } else { self.time };
+        words
+            .replace("{h}", &format!("{:02}", time.hour()))
+            .replace("{m}", &format!("{:02}", time.minute()))
+    }
+
+    fn dated(&self, at: &Zoned) -> String {
+        let month = usize::from(at.month().unsigned_abs()).checked_sub(1);
+        let month = month.and_then(|month| self.months.get(month)).copied().unwrap_or_default();
+        self.date.replace("{n}", &at.day().to_string()).replace("{month}", month)
+    }
+
+    fn weekday_of(&self, day: Weekday) -> &'static str {
+        let day = usize::from(day.to_monday_zero_offset().unsigned_abs());
+        self.weekdays.get(day).copied().unwrap_or_default()
     }
 }
 
-fn weekday(day: Weekday) -> usize {
-    usize::from(day.to_monday_zero_offset().unsigned_abs())
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn pick<'w>(words: &[&'w str], at: usize) -> &'w str {
-    words.get(at).copied().unwrap_or_default()
+    fn said(language: &str, at: &str) -> String {
+        let locale: Locale = language.parse().unwrap();
+        let now = "2026-11-22T00:20:00Z".parse().unwrap();
+        Words::of(&locale).moment(at.parse().unwrap(), now, &TimeZone::UTC)
+    }
+
+    #[test]
+    fn moments_are_said_as_people_say_them() {
+        for (language, at, words) in [
+            ("en", "2026-11-22T15:40:00Z", "today 15:40"),
+            ("en", "2026-11-22T15:40:01Z", "today 15:41"),
+            ("en", "2026-11-23T00:00:00Z", "midnight tonight"),
+            ("en", "2026-11-24T00:00:00Z", "midnight tomorrow"),
+            ("en", "2026-11-25T00:00:00Z", "midnight on Tuesday"),
+            ("en", "2026-11-24T09:00:00Z", "Tuesday 09:00"),
+            ("en", "2026-12-24T09:00:00Z", "24 December 09:00"),
+            ("es", "2026-11-23T01:20:00Z", "mañana a la 01:20"),
+            ("es", "2026-11-24T13:20:00Z", "el martes a las 13:20"),
+            ("pt", "2026-11-22T01:20:00Z", "hoje à 01:20"),
+            ("pt-BR", "2026-11-23T00:00:00Z", "à meia-noite de hoje"),
+            ("fr", "2026-11-22T15:40:00Z", "15\u{a0}h\u{a0}40 aujourd’hui"),
+            ("fr", "2026-11-25T00:00:00Z", "mardi minuit"),
+        ] {
+            assert_eq!(said(language, at), words);
+        }
+    }
 }

@@ -14,8 +14,10 @@ use jiff::civil::DateTime;
 
 use super::{Failure, heading};
 
-/// The years that can be planned: FCM, calendars and time-zone data say nothing of others.
-const YEARS: std::ops::RangeInclusive<i16> = 2000..=2199;
+/// What can be planned begins with 2000-01-01T00:00Z, as what can be recorded does …
+const FIRST: Timestamp = Timestamp::constant(946_684_800, 0);
+/// … and ends with 2199-12-31T23:59:59Z: time-zone rules that far ahead are guesses already.
+const LAST: Timestamp = Timestamp::constant(7_258_118_399, 0);
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -32,7 +34,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "ZONE")]
     zone: Zone,
     /// The areas treated, separated by commas [default: the protocol's own]
-    #[arg(long, value_delimiter = ',', value_name = "AREAS")]
+    #[arg(long, value_delimiter = ',', value_parser = area, value_name = "AREAS")]
     areas: Vec<Area>,
     /// The language of the texts, as a BCP 47 tag
     #[arg(long, default_value = "en", value_name = "TAG")]
@@ -65,6 +67,11 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     Ok(())
 }
 
+/// One of `face, neck`, with or without the space.
+pub(super) fn area(text: &str) -> Result<Area, aftercare::words::UnknownWord> {
+    text.trim().parse()
+}
+
 /// A shipped protocol, or one from a file.
 pub(super) fn find(name: &str) -> Result<Arc<Protocol>, Failure> {
     if let Some(shipped) = shipped().iter().find(|shipped| shipped.protocol.slug == name) {
@@ -95,15 +102,15 @@ fn instant(text: &str, zone: &Zone) -> Result<Timestamp, Failure> {
         let local: DateTime = text.parse().ok()?;
         zone.tz().to_ambiguous_timestamp(local).compatible().ok()
     };
-    let at = absolute().or_else(wall).ok_or_else(|| {
+    // A day alone is no moment, and a zone in brackets would contradict --zone.
+    let moment = text.contains(':') && !text.contains('[');
+    let at = moment.then(|| absolute().or_else(wall)).flatten().ok_or_else(|| {
         Failure::Usage(format!("--at \"{text}\" is no moment; write 2026-11-22T15:40"))
     })?;
-    let year = at.to_zoned(zone.tz().clone()).year();
-    if YEARS.contains(&year) {
+    if (FIRST..=LAST).contains(&at) {
         Ok(at)
     } else {
-        let (first, last) = (YEARS.start(), YEARS.end());
-        Err(Failure::Usage(format!("--at {text} is not in the years {first} to {last}")))
+        Err(Failure::Usage(format!("--at {text} is not in the years 2000 to 2199")))
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) struct Args {
     #[arg(long, default_value = "en", value_name = "TAG")]
     lang: Locale,
     /// The areas treated, separated by commas [default: the protocol's own]
-    #[arg(long, value_delimiter = ',', value_name = "AREAS")]
+    #[arg(long, value_delimiter = ',', value_parser = super::plan::area, value_name = "AREAS")]
     areas: Vec<Area>,
     /// Leave everything running, on the real clock, and print curl lines with live tokens
     #[arg(long)]

@@ -58,7 +58,7 @@ impl<'s> Story<'s> {
         story.clinic(Method::PUT, &format!("/v1/patients/{PATIENT}"), &body).await?;
         let path = format!("/v1/patients/{PATIENT}/enrolments");
         let enrolment = story.clinic(Method::POST, &path, &json!({})).await?;
-        let body = json!({"code": enrolment["code"], "installation_id": PHONE});
+        let body = json!({"code": enrolment.get("code"), "installation_id": PHONE});
         let redeem = "/v1/enrolments/redeem";
         story.patient = stage.http.call(Method::POST, redeem, None, Body::Json(&body)).await?;
         let device = json!({
@@ -66,7 +66,7 @@ impl<'s> Story<'s> {
             "time_zone": args.zone.name(), "locale": args.lang.as_str(),
             "notifications_enabled": true, "delivery": "push",
         });
-        let token = story.patient["access_token"].as_str();
+        let token = text(&story.patient, "/access_token");
         let path = format!("/v1/me/devices/{PHONE}");
         stage.http.call(Method::PUT, &path, token, Body::Json(&device)).await?;
         Ok(story)
@@ -87,7 +87,7 @@ impl<'s> Story<'s> {
                 "time_zone": self.zone.name(),
             });
             if !self.areas.is_empty() {
-                event["areas"] = json!(self.areas);
+                event.as_object_mut().map(|event| event.insert("areas".into(), json!(self.areas)));
             }
             self.clinic(Method::POST, "/v1/treatments", &event).await?;
         }
@@ -114,7 +114,8 @@ impl<'s> Story<'s> {
     /// When the next reminder is due.
     async fn next_due(&self) -> Result<Option<Timestamp>, Failure> {
         let planned = self.reminders().await?;
-        let due = planned.iter().filter(|r| r["state"] == "planned").filter_map(due_at);
+        let due =
+            planned.iter().filter(|r| text(r, "/state") == Some("planned")).filter_map(due_at);
         Ok(due.min())
     }
 
@@ -133,7 +134,7 @@ impl<'s> Story<'s> {
     async fn reminders(&self) -> Result<Vec<Value>, Failure> {
         let path = format!("/v1/patients/{PATIENT}/timeline");
         let timeline = self.clinic(Method::GET, &path, &Value::Null).await?;
-        Ok(timeline["reminders"].as_array().cloned().unwrap_or_default())
+        Ok(list(&timeline, "/reminders"))
     }
 
     /// One line that is written over, on a terminal only.
@@ -167,13 +168,12 @@ impl<'s> Story<'s> {
     async fn summary(&self) -> Result<(), Failure> {
         let path = format!("/v1/treatments?patient_ref={PATIENT}");
         let treatments = self.clinic(Method::GET, &path, &Value::Null).await?;
-        let treatments = treatments["items"].as_array().cloned().unwrap_or_default();
-        let reminders = treatments.iter().flat_map(|item| item["reminders"].as_array()).flatten();
+        let treatments = list(&treatments, "/items");
+        let reminders = treatments.iter().flat_map(|item| list(item, "/reminders"));
         let ends: BTreeMap<_, _> = reminders
             .map(|reminder| {
-                let state = reminder["state"].as_str().unwrap_or_default();
-                let why = reminder["reason"].as_str().unwrap_or_default();
-                (reminder["id"].to_string(), (state.to_owned(), why.to_owned()))
+                let word = |at| text(&reminder, at).unwrap_or_default().to_owned();
+                (word("/id"), (word("/state"), word("/reason")))
             })
             .collect();
         let mut counts: BTreeMap<_, usize> = BTreeMap::new();
@@ -187,9 +187,10 @@ impl<'s> Story<'s> {
         for ((state, why), count) in counts {
             writeln!(out, "{count:>4} {state}: {why}")?;
         }
-        if let Some(last) = treatments.last().map(|item| &item["treatment"]) {
-            writeln!(out, "     the course is at session {} of {}", last["session"], last["of"])?;
-        }
+        let last = treatments.last();
+        let number = |at| last.and_then(|item| item.pointer(at)).cloned().unwrap_or_default();
+        let (session, of) = (number("/treatment/session"), number("/treatment/of"));
+        writeln!(out, "     the course is at session {session} of {of}")?;
         Ok(())
     }
 
@@ -200,10 +201,10 @@ impl<'s> Story<'s> {
         let clinic = self.clinic_token().await?;
         let path = format!("/v1/patients/{PATIENT}/enrolments");
         let enrolment = self.clinic(Method::POST, &path, &json!({})).await?;
-        let body = json!({"code": enrolment["code"], "installation_id": PHONE});
+        let body = json!({"code": enrolment.get("code"), "installation_id": PHONE});
         let redeem = "/v1/enrolments/redeem";
         let phone = self.stage.http.call(Method::POST, redeem, None, Body::Json(&body)).await?;
-        let patient = phone["access_token"].as_str().unwrap_or_default();
+        let patient = text(&phone, "/access_token").unwrap_or_default();
         let now = aftercare::clock::Env::system().now() - SignedDuration::from_mins(20);
         let now = now.strftime("%Y-%m-%dT%H:%M:%SZ");
         say("Still running, now on the real clock; Ctrl-C ends it")?;
@@ -256,7 +257,7 @@ impl<'s> Story<'s> {
         );
         let path = "/v1/oauth/token";
         let answer = self.stage.http.call(Method::POST, path, None, Body::Form(&form)).await?;
-        let token = answer["access_token"].as_str().map(str::to_owned);
+        let token = text(&answer, "/access_token").map(str::to_owned);
         let token =
             token.ok_or_else(|| Failure::Work("the token endpoint gave no token".to_owned()))?;
         let until = now + SignedDuration::from_mins(5);
@@ -265,8 +266,16 @@ impl<'s> Story<'s> {
     }
 }
 
+fn text<'v>(value: &'v Value, at: &str) -> Option<&'v str> {
+    value.pointer(at)?.as_str()
+}
+
+fn list(value: &Value, at: &str) -> Vec<Value> {
+    value.pointer(at).and_then(Value::as_array).cloned().unwrap_or_default()
+}
+
 fn due_at(reminder: &Value) -> Option<Timestamp> {
-    reminder["due_at"].as_str()?.parse().ok()
+    text(reminder, "/due_at")?.parse().ok()
 }
 
 fn say(line: &str) -> io::Result<()> {
