@@ -335,3 +335,52 @@ impl fmt::Display for Causes<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use actix_web::body::to_bytes;
+
+    use super::*;
+
+    async fn sent(problem: Problem) -> (HttpResponse, String) {
+        let response = problem.error_response();
+        let (response, body) = response.into_parts();
+        let text = String::from_utf8(to_bytes(body).await.unwrap().to_vec()).unwrap();
+        (response.set_body(actix_web::body::BoxBody::new(())), text)
+    }
+
+    #[actix_web::test]
+    async fn a_failure_inside_is_told_by_its_id_alone() {
+        let cause = StoreError::Corrupt("treatments.event_sealed: secret cause".to_owned());
+        let problem = Problem::from(cause);
+        assert_eq!(format!("{problem:?} {problem}"), "Problem(internal) internal");
+        let (response, body) = sent(problem).await;
+        assert_eq!(response.status().as_u16(), 500);
+        assert!(!body.contains("secret cause") && !body.contains("treatments"), "{body}");
+        let document: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(document["id"].as_str().unwrap().len(), 16);
+    }
+
+    #[actix_web::test]
+    async fn a_database_that_cannot_serve_asks_to_come_back() {
+        for cause in [
+            StoreError::Unavailable("the host is gone".to_owned()),
+            StoreError::Busy("locked".to_owned()),
+            StoreError::ReadOnly("standby".to_owned()),
+            StoreError::Full("no space".to_owned()),
+        ] {
+            let (response, body) = sent(cause.into()).await;
+            assert_eq!(response.status().as_u16(), 503);
+            assert_eq!(response.headers().get(RETRY_AFTER).unwrap(), "5");
+            assert!(body.contains("\"code\":\"unavailable\""), "{body}");
+        }
+    }
+
+    #[test]
+    fn codes_are_told_apart() {
+        let mut texts: Vec<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        texts.sort_unstable();
+        texts.dedup();
+        assert_eq!(texts.len(), Code::ALL.len());
+    }
+}

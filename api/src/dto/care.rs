@@ -10,6 +10,7 @@ use crate::fields::{Fields, FromFields, parse};
 
 /// A rule in force.
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = Restriction)]
 pub struct RestrictionDto {
     /// The rule's id in its protocol.
     #[schema(example = "no-makeup")]
@@ -59,6 +60,7 @@ impl From<RestrictionView> for RestrictionDto {
 
 /// One planned notification.
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = Reminder)]
 pub struct ReminderDto {
     /// Stable across re-plans; a push carries the same id.
     #[schema(value_type = String, example = "019abc3e-7a2c-7d10-8f00-3c5d1b2a4e6f")]
@@ -107,6 +109,7 @@ impl From<ReminderView> for ReminderDto {
 
 /// The clinic, as its patients see it.
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = Clinic)]
 pub struct ClinicDto {
     /// The clinic's name.
     #[schema(example = "Clínica Aurora")]
@@ -118,6 +121,7 @@ pub struct ClinicDto {
 
 /// Where a patient stands in a series of sessions.
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = Course)]
 pub struct CourseDto {
     /// The protocol.
     #[schema(example = "microneedling")]
@@ -206,6 +210,7 @@ impl FromFields for CanQuery {
 /// What the clinic's rules say of an activity. There is no "allowed": that no rule says no is not a
 /// permission.
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = CanAnswer)]
 pub struct CanDto {
     /// The activity that was asked for.
     #[schema(example = "makeup")]
@@ -225,6 +230,7 @@ pub struct CanDto {
 
 /// One rule of one treatment.
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = Because)]
 pub struct BecauseDto {
     /// The rule.
     #[schema(example = "no-makeup")]

@@ -183,6 +183,7 @@ impl FromFields for TreatmentsQuery {
 
 /// One completed session.
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = Treatment)]
 pub struct TreatmentDto {
     /// The server's id.
     #[schema(value_type = String, example = "019abc3e-7a2c-7d10-8f00-3c5d1b2a4e6f")]

@@ -38,6 +38,7 @@ struct Ready {
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Check)]
 struct CheckDto {
     /// What: `database`, `push_credential`, `dispatch_lag`.
     #[schema(example = "database")]

@@ -15,3 +15,4 @@ mod openapi;
 mod problems;
 mod server;
 mod support;
+mod telemetry;
