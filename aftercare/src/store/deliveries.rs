@@ -110,6 +110,7 @@ impl Tx<'_> {
         lease: LeaseId,
         lease_until: Timestamp,
     ) -> Result<Vec<Delivery>, StoreError> {
+        self.follow_the_index()?;
         let now = At(self.now);
         let sql = format!(
             "WITH due AS MATERIALIZED (
