@@ -3,7 +3,7 @@
 //! | name | kind | what |
 //! |---|---|---|
 //! | `aftercare_pushes_total{outcome}` | counter | messages by outcome: `sent`, `address-gone`, `address-refused`, `retry`, `rejected`, `credentials-refused`, `unsent` |
-//! | `aftercare_reminders_total{end}` | counter | reminders by what became of a claim: `sent`, `retrying`, `expired`, `failed`, `no-device`, `replanned`, `released` |
+//! | `aftercare_reminders_total{end}` | counter | reminders by what became of a claim: `sent`, `retrying`, `expired`, `failed`, `no-device`, `replanned`, `released`, `dropped` |
 //! | `aftercare_push_lateness_seconds` | histogram | from a reminder's due moment to FCM's acceptance, first attempts only |
 //! | `aftercare_push_seconds` | histogram | how long a message took, waiting for its turn included |
 //! | `aftercare_dispatch_lag_seconds` | gauge | how long the oldest due reminder has waited; 0 when none is due |

@@ -74,6 +74,12 @@ async fn a_void_takes_a_claim_away(bed: Bed) {
     let (clinic, treatment) = (world.clinic, ana.treatment);
     let voided = world.store.write(move |tx| care::void_treatment(tx, clinic, treatment)).await;
     assert!(voided.unwrap().is_some());
+    let again = claimed.clone();
+    let jobs = world.store.read(move |tx| dispatch::prepare(tx, &again)).await.unwrap();
+    assert!(
+        matches!(jobs[0].decision, dispatch::Decision::Not(dispatch::Verdict::Released)),
+        "the second look finds it taken away: {jobs:?}"
+    );
     assert_eq!(fail_all(&world.store, claimed).await.lost, 1);
     assert_eq!(world.start_of(ana).await.state, ReminderState::Cancelled);
     assert_eq!(world.run_after(secs(600)).await.claimed, 0);

@@ -19,10 +19,10 @@ use crate::store::{Delivery, DeliveryState, Device, PushContent, Reminder, Store
 pub fn prepare(tx: &mut Tx<'_>, claim: &Claim) -> Result<Vec<Job>, StoreError> {
     let known = Known::load(tx, claim)?;
     let now = tx.now();
-    let reminders = claim
-        .reminders
-        .iter()
-        .map(|reminder| Job { item: claim.item(reminder), decision: known.decide(reminder, now) });
+    let reminders = claim.reminders.iter().map(|reminder| Job {
+        item: claim.item(reminder),
+        decision: known.decide(claim, reminder, now),
+    });
     let retries = claim.retries.iter().map(|retry| {
         let use_by = known.retried(retry).map_or(now, |reminder| reminder.use_by);
         let decision = known.decide_retry(retry, now);
@@ -55,9 +55,14 @@ impl Known {
         case.reminders.iter().find(|reminder| reminder.id == retry.reminder_id)
     }
 
-    fn decide(&self, reminder: &Reminder, now: Timestamp) -> Decision {
-        let Some(case) = self.cases.get(&reminder.patient_id) else {
-            return Decision::Not(Verdict::Failed(Reason::Voided));
+    fn decide(&self, claim: &Claim, reminder: &Reminder, now: Timestamp) -> Decision {
+        let ours = |case: &&Case| {
+            let row = case.reminders.iter().find(|row| row.id == reminder.id);
+            row.is_some_and(|row| row.lease_id == Some(claim.lease))
+        };
+        // Who voided, planned anew or erased it since has settled it, too.
+        let Some(case) = self.cases.get(&reminder.patient_id).filter(ours) else {
+            return Decision::Not(Verdict::Released);
         };
         if now >= reminder.use_by {
             return Decision::Not(too_late(reminder));
