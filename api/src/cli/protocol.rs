@@ -61,7 +61,7 @@ pub(super) fn load(file: &Path) -> Result<Protocol, Failure> {
 }
 
 fn lines(faults: &[Fault]) -> String {
-    faults.iter().map(|fault| format!("{fault}\n")).collect()
+    faults.iter().fold(String::new(), |lines, fault| lines + &fault.to_string() + "\n")
 }
 
 fn text_of(file: &Path) -> Result<String, Failure> {

@@ -35,8 +35,8 @@ pub(super) struct Listen {
         default_value = "127.0.0.1:8080",
         value_name = "ADDRESS"
     )]
-    listen: SocketAddr,
-    /// The URL that callers use: token issuer, enrolment and feed links [default: http://LISTEN]
+    address: SocketAddr,
+    /// The URL that callers use: token issuer, enrolment and feed links [default: from --listen]
     #[arg(long, env = "AFTERCARE_PUBLIC_URL", value_name = "URL")]
     public_url: Option<String>,
     /// Proxies whose X-Forwarded-For counts, separated by commas (10.0.0.0/8)
@@ -48,14 +48,19 @@ pub(super) struct Listen {
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct Push {
     /// The Firebase project's service account
-    #[arg(long, env = "FCM_CREDENTIALS", value_name = "FILE")]
-    fcm_credentials: Option<PathBuf>,
+    #[arg(long = "fcm-credentials", env = "FCM_CREDENTIALS", value_name = "FILE")]
+    credentials: Option<PathBuf>,
     /// Another base URL than Google's, for an emulator
-    #[arg(long, env = "AFTERCARE_FCM_URL", value_name = "URL")]
-    fcm_url: Option<Endpoint>,
+    #[arg(long = "fcm-url", env = "AFTERCARE_FCM_URL", value_name = "URL")]
+    base_url: Option<Endpoint>,
     /// Pushes a second at most
-    #[arg(long, env = "AFTERCARE_FCM_RATE", default_value_t = 9000.0, value_name = "NUMBER")]
-    fcm_rate: f64,
+    #[arg(
+        long = "fcm-rate",
+        env = "AFTERCARE_FCM_RATE",
+        default_value_t = 9000.0,
+        value_name = "NUMBER"
+    )]
+    rate: f64,
 }
 
 #[derive(Debug, Clone, clap::Args)]
@@ -98,7 +103,7 @@ pub(super) struct SchedulerArgs {
 pub(super) async fn serve(args: ServeArgs) -> Result<(), Failure> {
     args.logging.start()?;
     let metrics = metrics()?;
-    let loopback = args.listen.listen.ip().is_loopback();
+    let loopback = args.listen.address.ip().is_loopback();
     let push = args.push.prepare(args.database.is_sqlite() && loopback).await?;
     let store = args.database.open_current(Env::system()).await?;
     let scheduler = Scheduler::start(store.clone(), push.config).map_err(Failure::work)?;
@@ -146,7 +151,7 @@ impl Listen {
             public_url: self.public_url.clone(),
             trusted_proxies: self.trusted_proxies.clone(),
             metrics,
-            ..ApiConfig::new(self.listen)
+            ..ApiConfig::new(self.address)
         }
     }
 }
@@ -161,10 +166,10 @@ impl Push {
     /// Google with the credentials given; the emulator without, where nobody can take that for
     /// the real thing.
     async fn prepare(&self, may_emulate: bool) -> Result<Prepared, Failure> {
-        if !(self.fcm_rate.is_finite() && self.fcm_rate >= 1.0) {
+        if !(self.rate.is_finite() && self.rate >= 1.0) {
             return Err(Failure::Usage("--fcm-rate is at least 1 a second".to_owned()));
         }
-        let (account, emulator) = match &self.fcm_credentials {
+        let (account, emulator) = match &self.credentials {
             Some(file) => (ServiceAccount::from_file(file).map_err(Failure::work)?, None),
             None if may_emulate => {
                 let emulator = Emulator::start(EmulatorConfig::default()).await;
@@ -189,11 +194,11 @@ impl Push {
             }
         };
         let emulated = emulator.as_ref().map(|emulator| emulator.base_url().parse());
-        let base_url = match (&self.fcm_url, emulated) {
+        let base_url = match (&self.base_url, emulated) {
             (_, Some(emulated)) => Some(emulated.map_err(Failure::work)?),
             (url, None) => url.clone(),
         };
-        let rate = Some(self.fcm_rate);
+        let rate = Some(self.rate);
         let config = SchedulerConfig { base_url, rate, ..SchedulerConfig::new(account) };
         Ok(Prepared { config, emulator })
     }

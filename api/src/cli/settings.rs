@@ -13,10 +13,11 @@ use super::Failure;
 /// Where the state is.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct Database {
-    /// The database: sqlite:FILE, or postgres://USER@HOST/DATABASE (sslmode and sslrootcert as
-    /// libpq has them)
+    /// The database: `sqlite:FILE`, or `postgres://USER@HOST/DATABASE`
     #[arg(
         long,
+        help = "The database: sqlite:FILE, or postgres://USER@HOST/DATABASE with sslmode and \
+                sslrootcert as libpq has them",
         env = "DATABASE_URL",
         hide_env_values = true,
         default_value = "sqlite:aftercare.db",
@@ -83,6 +84,6 @@ impl Database {
 /// Brings the schema and the shipped protocols up to this release; gives the migrations run.
 pub(super) async fn migrate(store: &Store) -> Result<Vec<String>, Failure> {
     let ran = store.migrate().await.map_err(Failure::work)?;
-    store.write(|tx| seed_protocols(tx)).await.map_err(Failure::work)?;
+    store.write(seed_protocols).await.map_err(Failure::work)?;
     Ok(ran)
 }
