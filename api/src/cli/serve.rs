@@ -30,7 +30,7 @@ const LAG_LIMIT_SECONDS: f64 = 60.0;
 pub(super) struct Listen {
     /// Where the API listens; put a proxy that speaks TLS before it
     #[arg(
-        long,
+        long = "listen",
         env = "AFTERCARE_LISTEN",
         default_value = "127.0.0.1:8080",
         value_name = "ADDRESS"
