@@ -1,6 +1,6 @@
 //! Personal text at rest: sealed under a key of the patient's own, found again through keyed hashes.
 //!
-//! The [`MasterKey`] wraps one random [`DataKey`] for each patient; the data key seals that
+//! The [`MasterKey`] wraps one random data key for each patient; the data key seals that
 //! patient's fields. Destroying the wrapped key forgets the patient, in every backup too. Look-ups
 //! go through HMAC-SHA256 under an index key of its own, so that whoever reads the tables can
 //! neither open a value nor try out guesses.
@@ -9,7 +9,7 @@
 //! `version (1 byte) ‖ key id (1 byte) ‖ nonce (12 bytes) ‖ AES-256-GCM ciphertext and tag`. The key
 //! id names the master key that wrapped or sealed the value, so that a master key can be replaced
 //! row by row; it is 0 under a patient's data key. The associated data bind the version, the key
-//! id, the [`Place`] and the row's id: a value copied to another row or column does not open.
+//! id, the table, the column and the row's id: a value copied to another row or column does not open.
 
 mod master;
 

@@ -7,7 +7,6 @@
 //! | [`Doc`]: JSON documents and sets | `jsonb` | TEXT |
 //! | names, states, codes | `text` | TEXT |
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::str::FromStr;
 
@@ -18,11 +17,8 @@ use diesel::internal::derives::as_expression::Bound;
 use diesel::pg::{Pg, PgValue};
 use diesel::query_builder::QueryId;
 use diesel::serialize::{self, IsNull, Output, ToSql};
-use diesel::sql_types::{BigInt, Binary, Integer, Nullable, SqlType, Text};
+use diesel::sql_types::{Binary, Integer, Nullable, SqlType, Text};
 use diesel::sqlite::Sqlite;
-use jiff::Timestamp;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use crate::ids::{
@@ -30,8 +26,8 @@ use crate::ids::{
     ProtocolId, RefreshTokenId, ReminderId, SessionId, TreatmentId,
 };
 use crate::locale::Locale;
-use crate::planner::{Member, Reason, ReminderState};
-use crate::protocol::{Area, StepId};
+use crate::planner::{Reason, ReminderState};
+use crate::protocol::StepId;
 use crate::seal::Digest;
 use crate::zone::Zone;
 
@@ -121,97 +117,11 @@ macro_rules! nullable_expressions {
     )+};
 }
 
-/// PostgreSQL counts its microseconds from 2000-01-01 UTC.
-const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
+mod documents;
+mod instants;
 
-/// An instant in a query or a row; the wrapper is there because neither trait nor type is ours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct At(pub(super) Timestamp);
-
-expressions!(Instant: At);
-nullable_expressions!(Instant: At);
-columns!(Instant: At);
-
-impl From<Timestamp> for At {
-    fn from(at: Timestamp) -> Self {
-        Self(at)
-    }
-}
-
-impl From<At> for Timestamp {
-    fn from(At(at): At) -> Self {
-        at
-    }
-}
-
-impl ToSql<Instant, Pg> for At {
-    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
-        out.write_all(&(self.0.as_microsecond() - POSTGRES_EPOCH).to_be_bytes())?;
-        Ok(IsNull::No)
-    }
-}
-
-impl FromSql<Instant, Pg> for At {
-    fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
-        let micros = <i64 as FromSql<BigInt, Pg>>::from_sql(value)?;
-        let since_1970 = micros.checked_add(POSTGRES_EPOCH).ok_or("an infinite instant")?;
-        Ok(Self(Timestamp::from_microsecond(since_1970)?))
-    }
-}
-
-impl ToSql<Instant, Sqlite> for At {
-    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
-        out.set_value(self.0.as_microsecond());
-        Ok(IsNull::No)
-    }
-}
-
-impl FromSql<Instant, Sqlite> for At {
-    fn from_sql(value: <Sqlite as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
-        Ok(Self(Timestamp::from_microsecond(<i64 as FromSql<BigInt, Sqlite>>::from_sql(value)?)?))
-    }
-}
-
-/// An instant that may be absent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MaybeAt(Option<At>);
-
-expressions!(Nullable<Instant>: MaybeAt);
-columns!(Nullable<Instant>: MaybeAt);
-
-impl From<Option<Timestamp>> for MaybeAt {
-    fn from(at: Option<Timestamp>) -> Self {
-        Self(at.map(At))
-    }
-}
-
-impl From<MaybeAt> for Option<Timestamp> {
-    fn from(MaybeAt(at): MaybeAt) -> Self {
-        at.map(Into::into)
-    }
-}
-
-impl<DB: Backend> ToSql<Nullable<Instant>, DB> for MaybeAt
-where
-    At: ToSql<Instant, DB>,
-{
-    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, DB>) -> serialize::Result {
-        ToSql::<Nullable<Instant>, DB>::to_sql(&self.0, out)
-    }
-}
-
-impl<DB: Backend> FromSql<Nullable<Instant>, DB> for MaybeAt
-where
-    At: FromSql<Instant, DB>,
-{
-    fn from_sql(value: DB::RawValue<'_>) -> deserialize::Result<Self> {
-        Ok(Self(Some(At::from_sql(value)?)))
-    }
-
-    fn from_nullable_sql(value: Option<DB::RawValue<'_>>) -> deserialize::Result<Self> {
-        value.map_or(Ok(Self(None)), Self::from_sql)
-    }
-}
+pub(super) use documents::Json;
+pub(super) use instants::{At, MaybeAt};
 
 macro_rules! ids {
     ($($name:ident),+ $(,)?) => {
@@ -328,68 +238,6 @@ where
     }
 }
 
-/// A value kept as JSON, through serde.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Json<T>(pub(super) T);
-
-impl<T> From<T> for Json<T> {
-    fn from(value: T) -> Self {
-        Self(value)
-    }
-}
-
-macro_rules! documents {
-    ($($rust:ty),+ $(,)?) => {
-        expressions!(Doc: $(Json<$rust>),+);
-        columns!(Doc: $(Json<$rust>),+);
-        $(
-            impl From<Json<$rust>> for $rust {
-                fn from(Json(value): Json<$rust>) -> Self {
-                    value
-                }
-            }
-        )+
-    };
-}
-
-documents!(
-    serde_json::Value,
-    BTreeMap<String, String>,
-    BTreeSet<Area>,
-    Vec<Member>,
-    super::patients::Preferences,
-);
-
-impl<T: Serialize + std::fmt::Debug> ToSql<Doc, Pg> for Json<T> {
-    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
-        // The version of PostgreSQL's binary form of jsonb.
-        out.write_all(&[1])?;
-        serde_json::to_writer(out, &self.0)?;
-        Ok(IsNull::No)
-    }
-}
-
-impl<T: Serialize + std::fmt::Debug> ToSql<Doc, Sqlite> for Json<T> {
-    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
-        out.set_value(serde_json::to_string(&self.0)?);
-        Ok(IsNull::No)
-    }
-}
-
-impl<T: DeserializeOwned> FromSql<Doc, Pg> for Json<T> {
-    fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
-        let json = value.as_bytes().strip_prefix(&[1]).ok_or("unknown form of jsonb")?;
-        Ok(Self(serde_json::from_slice(json)?))
-    }
-}
-
-impl<T: DeserializeOwned> FromSql<Doc, Sqlite> for Json<T> {
-    fn from_sql(value: <Sqlite as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
-        let json = <String as FromSql<Text, Sqlite>>::from_sql(value)?;
-        Ok(Self(serde_json::from_str(&json)?))
-    }
-}
-
 /// Types kept as text, through `Display` and a way back.
 macro_rules! texts {
     ($parse:path: $($rust:ty),+ $(,)?) => {
@@ -429,13 +277,13 @@ texts!(
     Zone,
     Reason,
     ReminderState,
-    super::clinics::PushContent,
-    super::consents::ConsentKind,
-    super::deliveries::DeliveryState,
-    super::devices::AddressKind,
-    super::devices::DeliveryMode,
-    super::devices::DeviceState,
-    super::devices::Platform,
-    super::treatments::TreatmentState,
+    crate::store::PushContent,
+    crate::store::ConsentKind,
+    crate::store::DeliveryState,
+    crate::store::AddressKind,
+    crate::store::DeliveryMode,
+    crate::store::DeviceState,
+    crate::store::Platform,
+    crate::store::TreatmentState,
 );
 texts!(TryFrom::try_from: StepId);

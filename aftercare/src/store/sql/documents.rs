@@ -1,0 +1,81 @@
+//! JSON documents: jsonb on PostgreSQL, text in SQLite.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+
+use diesel::backend::Backend;
+use diesel::deserialize::{self, FromSql, Queryable};
+use diesel::expression::AsExpression;
+use diesel::internal::derives::as_expression::Bound;
+use diesel::pg::{Pg, PgValue};
+use diesel::serialize::{self, IsNull, Output, ToSql};
+use diesel::sql_types::Text;
+use diesel::sqlite::Sqlite;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::Doc;
+use crate::planner::Member;
+use crate::protocol::Area;
+
+/// A value kept as JSON, through serde.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Json<T>(pub(in crate::store) T);
+
+impl<T> From<T> for Json<T> {
+    fn from(value: T) -> Self {
+        Self(value)
+    }
+}
+
+macro_rules! documents {
+    ($($rust:ty),+ $(,)?) => {
+        expressions!(Doc: $(Json<$rust>),+);
+        columns!(Doc: $(Json<$rust>),+);
+        $(
+            impl From<Json<$rust>> for $rust {
+                fn from(Json(value): Json<$rust>) -> Self {
+                    value
+                }
+            }
+        )+
+    };
+}
+
+documents!(
+    serde_json::Value,
+    BTreeMap<String, String>,
+    BTreeSet<Area>,
+    Vec<Member>,
+    crate::store::Preferences,
+);
+
+impl<T: Serialize + std::fmt::Debug> ToSql<Doc, Pg> for Json<T> {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
+        // The version of PostgreSQL's binary form of jsonb.
+        out.write_all(&[1])?;
+        serde_json::to_writer(out, &self.0)?;
+        Ok(IsNull::No)
+    }
+}
+
+impl<T: Serialize + std::fmt::Debug> ToSql<Doc, Sqlite> for Json<T> {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
+        out.set_value(serde_json::to_string(&self.0)?);
+        Ok(IsNull::No)
+    }
+}
+
+impl<T: DeserializeOwned> FromSql<Doc, Pg> for Json<T> {
+    fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
+        let json = value.as_bytes().strip_prefix(&[1]).ok_or("unknown form of jsonb")?;
+        Ok(Self(serde_json::from_slice(json)?))
+    }
+}
+
+impl<T: DeserializeOwned> FromSql<Doc, Sqlite> for Json<T> {
+    fn from_sql(value: <Sqlite as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
+        let json = <String as FromSql<Text, Sqlite>>::from_sql(value)?;
+        Ok(Self(serde_json::from_str(&json)?))
+    }
+}
