@@ -181,12 +181,18 @@ pub fn patient_ref(value: &Value) -> Result<String, Faults> {
 /// # Errors
 /// See [`patient_ref`].
 pub fn check_ref(text: &str) -> Result<(), &'static str> {
-    let unprintable = |c: char| c.is_control() || (c.is_whitespace() && c != ' ');
+    // U+FFFD is what stands where the bytes of a path were no text.
+    let unprintable = |c: char| {
+        c.is_control() || c == char::REPLACEMENT_CHARACTER || (c.is_whitespace() && c != ' ')
+    };
     if !(1..=128).contains(&text.chars().count())
         || text.contains(unprintable)
         || text.trim() != text
     {
         return Err("must be 1 to 128 printable characters, with no space at either end");
+    }
+    if matches!(text, "." | "..") {
+        return Err("must not be . or .., which mean something else in an address");
     }
     if looks_like_email(text) {
         return Err("looks like an e-mail address; use an opaque number of your own");
@@ -349,7 +355,9 @@ mod tests {
         {
             assert_eq!(check_ref(good), Ok(()), "{good}");
         }
-        for wrong in ["", " p", "p\n", "a\u{2028}b", "ana@example.org", "+351 912 345 678"] {
+        for wrong in
+            ["", "..", "\u{fffd}", " p", "p\n", "a\u{2028}b", "ana@example.org", "+351 912 345 678"]
+        {
             assert!(check_ref(wrong).is_err(), "{wrong:?}");
         }
         for wrong in ["912345678", "(212) 555-0123", "+1234567", &"x".repeat(129)] {
