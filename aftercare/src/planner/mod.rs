@@ -31,6 +31,7 @@ pub use preview::{
     preview,
 };
 pub use restriction::{Restriction, in_force, of_treatment};
+pub use step::wakes;
 
 use crate::ids::{PatientId, TreatmentId};
 use crate::locale::Locale;

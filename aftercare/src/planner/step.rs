@@ -7,11 +7,12 @@ use jiff::{SignedDuration, Timestamp};
 use super::ends::{Ends, concerns, muted};
 use super::quiet::{Place, around, place};
 use super::{
-    CourseState, Facts, Fate, Key, Outcome, Reason, ReminderState, Shift, ShiftCause, Standing,
-    TreatmentFacts,
+    CourseState, Facts, Fate, Key, Member, Outcome, Reason, ReminderState, Shift, ShiftCause,
+    Standing, TreatmentFacts,
 };
 use crate::ids::TreatmentId;
-use crate::protocol::{Condition, Moment, Step};
+use crate::protocol::{Condition, Moment, QuietHours, Step};
+use crate::zone::Zone;
 
 /// A reminder that was due before quiet hours began may still leave this long after it was due:
 /// the time a busy queue needs. Later than that it is moved like any other.
@@ -264,7 +265,7 @@ impl<'f> View<'f, '_> {
                 candidate.shift(ShiftCause::Spread, at);
             }
         }
-        if exempt(candidate) || self.in_grace(candidate) {
+        if exempt(candidate.treatment, candidate.step) || self.in_grace(candidate) {
             return Ok(());
         }
         let at = candidate.due_at.max(now);
@@ -288,20 +289,17 @@ impl<'f> View<'f, '_> {
             && !(standing.reason == Some(Reason::NoDevice) && self.facts.reachable)
     }
 
-    /// In the queue since before quiet hours began, or since they moved it to their very start.
+    /// What waits in the queue may leave a little into quiet hours that began meanwhile.
     fn in_grace(&self, candidate: &Candidate) -> bool {
-        if candidate.queued.is_none() || self.now.duration_since(candidate.due_at) > QUIET_GRACE {
-            return false;
-        }
         let quiet = self.quiet_hours(candidate.treatment);
-        around(quiet, self.zone(), self.now).is_none_or(|(start, _)| candidate.due_at <= start)
+        candidate.queued.is_some() && in_grace(quiet, self.zone(), candidate.due_at, self.now)
     }
 
-    fn quiet_hours(&self, treatment: &TreatmentFacts) -> crate::protocol::QuietHours {
-        self.facts.person.quiet_hours.unwrap_or(treatment.protocol.pacing.quiet_hours)
+    fn quiet_hours(&self, treatment: &TreatmentFacts) -> QuietHours {
+        quiet_hours(self.facts, treatment)
     }
 
-    fn zone(&self) -> &crate::zone::Zone {
+    fn zone(&self) -> &Zone {
         &self.facts.person.zone
     }
 
@@ -325,10 +323,37 @@ fn shifts_of(standing: &Standing, key: &Key) -> Vec<Shift> {
     member.map(|member| member.shifts.clone()).unwrap_or_default()
 }
 
+/// Whether a reminder that is about to leave would wake somebody: it is in quiet hours now, and has
+/// been due for longer than a busy queue explains. It is to be planned anew.
+#[must_use]
+pub fn wakes(facts: &Facts, members: &[Member], due_at: Timestamp, now: Timestamp) -> bool {
+    let zone = &facts.person.zone;
+    let steps = members.iter().filter_map(|member| {
+        let treatment = facts.treatment(member.key.treatment)?;
+        Some((treatment, treatment.protocol.step(&member.key.step)?))
+    });
+    let mut steps = steps.peekable();
+    let Some((first, _)) = steps.peek() else { return false };
+    let quiet = quiet_hours(facts, first);
+    around(quiet, zone, now).is_some()
+        && !in_grace(quiet, zone, due_at, now)
+        && !steps.any(|(treatment, step)| exempt(treatment, step))
+}
+
+fn quiet_hours(facts: &Facts, treatment: &TreatmentFacts) -> QuietHours {
+    facts.person.quiet_hours.unwrap_or(treatment.protocol.pacing.quiet_hours)
+}
+
+/// Due since before quiet hours began, or since they moved it to their very start, and not long.
+fn in_grace(quiet: QuietHours, zone: &Zone, due_at: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(due_at) <= QUIET_GRACE
+        && around(quiet, zone, now).is_none_or(|(start, _)| due_at <= start)
+}
+
 /// The first instructions after a session that was recorded in time are never held back.
-fn exempt(candidate: &Candidate) -> bool {
-    let treatment = candidate.treatment;
-    let first = candidate.order == 0 && matches!(candidate.step.due, Moment::Elapsed(_));
+fn exempt(treatment: &TreatmentFacts, step: &Step) -> bool {
+    let first = treatment.protocol.steps.first().is_some_and(|first| first.id == step.id)
+        && matches!(step.due, Moment::Elapsed(_));
     let delay = treatment.recorded_at.duration_since(treatment.completed_at);
     first && delay <= treatment.protocol.pacing.late_after
 }

@@ -8,7 +8,7 @@ use super::{Claim, Decision, Job, Outgoing, Target, Verdict};
 use crate::care::case::{Case, cases, reachable};
 use crate::ids::{DeviceId, PatientId, ReminderId};
 use crate::locale::Locale;
-use crate::planner::{Key, Member, Reason, ReminderState, message};
+use crate::planner::{Key, Member, Reason, ReminderState, message, wakes};
 use crate::store::{Delivery, DeliveryState, Device, PushContent, Reminder, StoreError, Tx};
 
 /// Decides for each claimed thing whether it goes out, in what words and to which devices. Loads
@@ -65,7 +65,7 @@ impl Known {
             return Decision::Not(Verdict::Released);
         };
         if now >= reminder.use_by {
-            return Decision::Not(too_late(reminder));
+            return Decision::Not(too_late(case, reminder));
         }
         let words = match words(case, reminder, now) {
             Ok(words) => words,
@@ -73,6 +73,9 @@ impl Known {
         };
         if !case.devices.iter().any(reachable) {
             return Decision::Not(Verdict::NoDevice);
+        }
+        if wakes(&case.facts, &reminder.members, reminder.due_at, now) {
+            return Decision::Not(Verdict::Replan(Reason::QuietHours));
         }
         let refused = |target: &Target| self.refused.contains(&(reminder.id, target.device));
         let targets = case.devices.iter().filter_map(target).filter(|target| !refused(target));
@@ -87,7 +90,8 @@ impl Known {
     fn decide_retry(&self, retry: &Delivery, now: Timestamp) -> Option<Decision> {
         let case = self.cases.get(&retry.patient_id)?;
         let reminder = self.retried(retry)?;
-        if reminder.state != ReminderState::Sent || now >= reminder.use_by {
+        let quiet = wakes(&case.facts, &reminder.members, reminder.due_at, now);
+        if reminder.state != ReminderState::Sent || now >= reminder.use_by || quiet {
             return None;
         }
         let words = words(case, reminder, now).ok()?;
@@ -133,9 +137,16 @@ fn outgoing(
     Outgoing { title, body, content, due_at, use_by, targets }
 }
 
-/// A bundle past its use-by may hold steps that are still of use: they are planned anew.
-fn too_late(reminder: &Reminder) -> Verdict {
-    if reminder.members.len() > 1 {
+/// A bundle past its use-by may hold steps that are still of use, and a step that would have
+/// covered another leaves that one to be said: then the patient is planned anew.
+fn too_late(case: &Case, reminder: &Reminder) -> Verdict {
+    let covers = |member: &Member| {
+        case.facts.treatment(member.key.treatment).is_some_and(|treatment| {
+            let covered = treatment.protocol.steps.iter().filter_map(|step| step.covered.as_ref());
+            covered.into_iter().any(|covered| covered.by == member.key.step)
+        })
+    };
+    if reminder.members.len() > 1 || reminder.members.iter().any(covers) {
         return Verdict::Replan(Reason::PastUseBy);
     }
     let waited = reminder.reason == Some(Reason::NoDevice);
