@@ -1,4 +1,4 @@
-//! The heartbeat: a cron job that wakes the dispatcher every second.
+//! The heartbeat: a cron job that wakes the dispatcher every second, and one that tidies up.
 //!
 //! What is due is decided by the tables, so a tick that comes late, twice or never loses nothing.
 //! The cron scheduler reads the system's wall clock and can fall silent when that is set back; a
@@ -9,6 +9,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use aftercare::store::Store;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
@@ -17,6 +19,10 @@ use crate::metrics;
 
 /// Every second of every minute.
 const EVERY_SECOND: &str = "* * * * * *";
+/// Once an hour, off the hours at which everything else happens.
+const HOURLY: &str = "0 23 * * * *";
+/// How long sessions that are over stay known: a day, for whoever looks into a complaint.
+const SESSIONS_KEPT: SignedDuration = SignedDuration::from_hours(24);
 /// Ticks come up to half a second late; silence for longer than this is a fault.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// How often the watchdog looks.
@@ -40,10 +46,10 @@ impl Pulse {
 }
 
 /// Beats until `stop` turns true or its sender is gone.
-pub(crate) async fn run(wake: Arc<Notify>, mut stop: watch::Receiver<bool>) {
+pub(crate) async fn run(wake: Arc<Notify>, store: Store, mut stop: watch::Receiver<bool>) {
     let pulse = Arc::new(Pulse { wake, last: Mutex::new(Instant::now()) });
     while !*stop.borrow() {
-        let mut cron = match start(&pulse).await {
+        let mut cron = match start(&pulse, &store).await {
             Ok(cron) => Some(cron),
             Err(error) => {
                 tracing::error!(%error, "the heartbeat could not be started; trying again");
@@ -59,7 +65,7 @@ pub(crate) async fn run(wake: Arc<Notify>, mut stop: watch::Receiver<bool>) {
     }
 }
 
-async fn start(pulse: &Arc<Pulse>) -> Result<JobScheduler, JobSchedulerError> {
+async fn start(pulse: &Arc<Pulse>, store: &Store) -> Result<JobScheduler, JobSchedulerError> {
     let cron = JobScheduler::new().await?;
     let beats = Arc::clone(pulse);
     let job = Job::new_async(EVERY_SECOND, move |_, _| {
@@ -67,8 +73,20 @@ async fn start(pulse: &Arc<Pulse>) -> Result<JobScheduler, JobSchedulerError> {
         Box::pin(async move { beats.beat() })
     })?;
     cron.add(job).await?;
+    let store = store.clone();
+    let job = Job::new_async(HOURLY, move |_, _| Box::pin(tidy(store.clone())))?;
+    cron.add(job).await?;
     cron.start().await?;
     Ok(cron)
+}
+
+/// Forgets what nobody needs any more. What fails now is done in an hour.
+async fn tidy(store: Store) {
+    let over = store.env().now().checked_sub(SESSIONS_KEPT).unwrap_or(Timestamp::MIN);
+    match store.write(move |tx| tx.forget_sessions(over)).await {
+        Ok(forgotten) => tracing::debug!(forgotten, "forgot old sessions"),
+        Err(error) => tracing::warn!(%error, "could not forget old sessions"),
+    }
 }
 
 /// Returns when it is time to stop, or to start the cron scheduler anew.
@@ -97,13 +115,28 @@ async fn watch_over(pulse: &Pulse, stop: &mut watch::Receiver<bool>) {
 
 #[cfg(test)]
 mod tests {
+    use aftercare::clock::Env;
+    use aftercare::seal::MasterKey;
+    use aftercare::store::StoreOptions;
+
     use super::*;
+
+    async fn store(folder: &std::path::Path) -> Store {
+        let env = Env::system();
+        let url = format!("sqlite:{}", folder.join("aftercare.db").display());
+        let key = MasterKey::generate(&env);
+        let store = Store::open(&url, key, env, StoreOptions::default()).await.unwrap();
+        store.migrate().await.unwrap();
+        store
+    }
 
     #[tokio::test]
     async fn beats_and_stops() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path()).await;
         let wake = Arc::new(Notify::new());
         let (stop, stopped) = watch::channel(false);
-        let beating = tokio::spawn(run(Arc::clone(&wake), stopped));
+        let beating = tokio::spawn(run(Arc::clone(&wake), store, stopped));
         wake.notified().await;
         wake.notified().await;
         stop.send(true).unwrap();

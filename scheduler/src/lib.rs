@@ -122,8 +122,9 @@ impl Scheduler {
         let mut tasks = Vec::new();
         if config.heartbeat {
             let serving = Arc::clone(&dispatcher);
+            let store = dispatcher.store.clone();
             tasks.push(tokio::spawn(async move { serving.serve().await }));
-            tasks.push(tokio::spawn(heartbeat::run(wake, stopped)));
+            tasks.push(tokio::spawn(heartbeat::run(wake, store, stopped)));
         }
         let inner = Inner { dispatcher, stop, tasks: Mutex::new(tasks) };
         Ok(SchedulerHandle(Arc::new(inner)))
