@@ -64,7 +64,13 @@ impl File {
         })?;
         let mut conn = SqliteConnection::establish(path)
             .map_err(|error| StoreError::Unavailable(format!("{path}: {error}")))?;
-        conn.batch_execute(PRAGMAS)?;
+        conn.batch_execute(PRAGMAS).map_err(|error| match error.into() {
+            StoreError::Unavailable(why) => StoreError::Unavailable(format!(
+                "{path}: {why}; SQLite writes beside it, too: is its folder on a disk that can be \
+                 written?"
+            )),
+            other => other,
+        })?;
         if access == Access::Read {
             conn.batch_execute("PRAGMA query_only = ON")?;
         }

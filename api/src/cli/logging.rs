@@ -23,10 +23,16 @@ const DEFAULT: &str = "info,tokio_cron_scheduler=warn,actix_server=warn,\
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct Logging {
     /// What to log: a level, or directives such as info,aftercare=debug
-    #[arg(long, env = "AFTERCARE_LOG", default_value = DEFAULT, value_name = "FILTER")]
+    #[arg(long, env = "AFTERCARE_LOG", hide_env_values = true, default_value = DEFAULT, value_name = "FILTER")]
     log: String,
     /// How log lines look
-    #[arg(long, env = "AFTERCARE_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
+    #[arg(
+        long,
+        env = "AFTERCARE_LOG_FORMAT",
+        hide_env_values = true,
+        default_value = "text",
+        value_name = "FORMAT"
+    )]
     log_format: LogFormat,
 }
 

@@ -1,7 +1,7 @@
 //! `aftercare serve`, and its halves `api` and `scheduler`.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,15 +32,22 @@ pub(super) struct Listen {
     #[arg(
         long = "listen",
         env = "AFTERCARE_LISTEN",
+        hide_env_values = true,
         default_value = "127.0.0.1:8080",
         value_name = "ADDRESS"
     )]
     address: SocketAddr,
     /// The URL that callers use: token issuer, enrolment and feed links [default: from --listen]
-    #[arg(long, env = "AFTERCARE_PUBLIC_URL", value_name = "URL")]
+    #[arg(long, env = "AFTERCARE_PUBLIC_URL", hide_env_values = true, value_name = "URL")]
     public_url: Option<String>,
     /// Proxies whose X-Forwarded-For counts, separated by commas (10.0.0.0/8)
-    #[arg(long, env = "AFTERCARE_TRUSTED_PROXIES", value_delimiter = ',', value_name = "NETWORKS")]
+    #[arg(
+        long,
+        env = "AFTERCARE_TRUSTED_PROXIES",
+        hide_env_values = true,
+        value_delimiter = ',',
+        value_name = "NETWORKS"
+    )]
     trusted_proxies: Vec<Network>,
 }
 
@@ -48,15 +55,21 @@ pub(super) struct Listen {
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct Push {
     /// The Firebase project's service account
-    #[arg(long = "fcm-credentials", env = "FCM_CREDENTIALS", value_name = "FILE")]
+    #[arg(
+        long = "fcm-credentials",
+        env = "FCM_CREDENTIALS",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
     credentials: Option<PathBuf>,
     /// Another base URL than Google's, for an emulator
-    #[arg(long = "fcm-url", env = "AFTERCARE_FCM_URL", value_name = "URL")]
+    #[arg(long = "fcm-url", env = "AFTERCARE_FCM_URL", hide_env_values = true, value_name = "URL")]
     base_url: Option<Endpoint>,
     /// Pushes a second at most
     #[arg(
         long = "fcm-rate",
         env = "AFTERCARE_FCM_RATE",
+        hide_env_values = true,
         default_value_t = 9000.0,
         value_name = "NUMBER"
     )]
@@ -170,7 +183,7 @@ impl Push {
             return Err(Failure::Usage("--fcm-rate is at least 1 a second".to_owned()));
         }
         let (account, emulator) = match &self.credentials {
-            Some(file) => (ServiceAccount::from_file(file).map_err(Failure::work)?, None),
+            Some(file) => (service_account(file)?, None),
             None if may_emulate => {
                 let emulator = Emulator::start(EmulatorConfig::default()).await;
                 let emulator = emulator.map_err(Failure::work)?;
@@ -202,6 +215,12 @@ impl Push {
         let config = SchedulerConfig { base_url, rate, ..SchedulerConfig::new(account) };
         Ok(Prepared { config, emulator })
     }
+}
+
+/// The account in this file, or which file it is that cannot be used, and why.
+fn service_account(file: &Path) -> Result<ServiceAccount, Failure> {
+    let unusable = |error| Failure::Work(format!("FCM_CREDENTIALS={}: {error}", file.display()));
+    ServiceAccount::from_file(file).map_err(unusable)
 }
 
 /// What `/readyz` says of the scheduler in this process.

@@ -1,7 +1,7 @@
 //! The Google service account that signs our requests.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use jsonwebtoken::{Algorithm, EncodingKey};
@@ -24,13 +24,8 @@ pub struct ServiceAccount {
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
     /// The file could not be read.
-    #[error("cannot read the service-account file {}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    #[error("the service-account file cannot be read: {0}")]
+    Unreadable(#[source] std::io::Error),
     /// The text is no JSON object.
     #[error("the service-account file is not a JSON object")]
     NotJson,
@@ -55,10 +50,9 @@ impl ServiceAccount {
     /// Reads and parses a service-account file.
     ///
     /// # Errors
-    /// Says which file cannot be read, or which field cannot be used.
+    /// Says that the file cannot be read, or which field cannot be used.
     pub fn from_file(path: &Path) -> Result<Self, CredentialsError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| CredentialsError::Unreadable { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path).map_err(CredentialsError::Unreadable)?;
         Self::from_json(&text)
     }
 
