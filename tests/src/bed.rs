@@ -51,6 +51,13 @@ impl Bed {
         Some(Self::open(database.url(), Some(database), folder).await)
     }
 
+    /// On a PostgreSQL server that no other test uses, unless this machine has none.
+    pub async fn own_postgres() -> Option<Self> {
+        let database = postgres::on_its_own_server()?;
+        let folder = tempfile::tempdir().unwrap();
+        Some(Self::open(database.url(), Some(database), folder).await)
+    }
+
     async fn open(url: String, database: Option<TestDatabase>, folder: tempfile::TempDir) -> Self {
         let start: Timestamp = START.parse().unwrap();
         let clock = Arc::new(ManualClock::new(start));

@@ -16,9 +16,9 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use aftercare::clock::Env;
 use aftercare::seal::MasterKey;
@@ -34,24 +34,33 @@ const PREFIX: &str = "aftercare-test-postgres-";
 /// How often a port that somebody else took meanwhile is given up for another.
 const ATTEMPTS: u32 = 5;
 
-/// Starts the server, says `ready`, waits for the end of its input, stops the server and tidies up.
+/// Starts the server and says `ready`; stops and starts it again when told to, with a word for each;
+/// at the end of its input stops the server and tidies up.
 const WATCHER: &str = r#"
 trap '' INT TERM HUP
 trap 'cd /; rm -rf "$FOLDER"' EXIT
 cd "$FOLDER" || exit 1
 "$BIN/initdb" -D data -U postgres -A trust -E UTF8 --locale=C -N >log 2>&1 || { cat log >&2; exit 1; }
 cp ca.pem server.pem server.key data/ && chmod 600 data/server.key
-"$BIN/postgres" -D data -p "$PORT" -k "$FOLDER" -c listen_addresses=127.0.0.1 \
-    -c ssl=on -c ssl_cert_file=server.pem -c ssl_key_file=server.key \
-    -c fsync=off -c full_page_writes=off -c synchronous_commit=off \
-    -c max_connections=300 -c shared_buffers=64MB >>log 2>&1 </dev/null &
-server=$!
-until grep -qs '^ready' data/postmaster.pid; do
-    kill -0 $server 2>/dev/null || { cat log >&2; exit 1; }
-    sleep 0.05
+start() {
+    "$BIN/postgres" -D data -p "$PORT" -k "$FOLDER" -c listen_addresses=127.0.0.1 \
+        -c ssl=on -c ssl_cert_file=server.pem -c ssl_key_file=server.key \
+        -c fsync=off -c full_page_writes=off -c synchronous_commit=off \
+        -c max_connections=300 -c shared_buffers=64MB >>log 2>&1 </dev/null &
+    server=$!
+    until grep -qs '^ready' data/postmaster.pid; do
+        kill -0 $server 2>/dev/null || { cat log >&2; exit 1; }
+        sleep 0.05
+    done
+    echo ready
+}
+start
+while read -r word; do
+    case $word in
+        stop) kill -INT $server; wait $server; echo stopped ;;
+        start) start ;;
+    esac
 done
-echo ready
-read -r _
 kill -QUIT $server
 wait $server
 "#;
@@ -83,6 +92,17 @@ impl TestDatabase {
         self.cluster.folder.join("ca.pem")
     }
 
+    /// Stops the server, as its operator would to restart it: sessions are ended, nothing
+    /// committed is lost. For a database of [`on_its_own_server`] only.
+    pub fn stop_server(&self) {
+        self.cluster.tell("stop", "stopped");
+    }
+
+    /// Starts the server again.
+    pub fn start_server(&self) {
+        self.cluster.tell("start", "ready");
+    }
+
     /// Runs statements as the superuser, in this database.
     pub fn execute(&self, sql: &str) {
         self.cluster.execute(&self.name, sql);
@@ -104,11 +124,23 @@ impl TestDatabase {
 #[must_use]
 pub fn database() -> Option<TestDatabase> {
     static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();
+    CLUSTER.get_or_init(start).as_ref().map(copy_template)
+}
+
+/// As [`database`], on a server that no other test uses, so that it can be stopped.
+///
+/// # Panics
+/// As [`database`].
+#[must_use]
+pub fn on_its_own_server() -> Option<TestDatabase> {
+    start().map(|cluster| copy_template(Box::leak(Box::new(cluster))))
+}
+
+fn copy_template(cluster: &'static Cluster) -> TestDatabase {
     static COUNT: AtomicU32 = AtomicU32::new(0);
-    let cluster = CLUSTER.get_or_init(start).as_ref()?;
     let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
     cluster.execute("postgres", &format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE}"));
-    Some(TestDatabase { cluster, name })
+    TestDatabase { cluster, name }
 }
 
 fn start() -> Option<Cluster> {
@@ -190,7 +222,7 @@ struct Cluster {
     /// Held as long as this process lives: see [`remove_stale`].
     _lock: fs::File,
     /// Its input is the pipe that the watcher watches.
-    _watcher: Child,
+    watcher: Mutex<(Child, BufReader<ChildStdout>)>,
 }
 
 impl Cluster {
@@ -219,14 +251,26 @@ impl Cluster {
             command.uid(uid).gid(gid);
         }
         let mut watcher = command.spawn().expect("sh must start");
+        let mut answers = BufReader::new(watcher.stdout.take().unwrap());
         let mut line = String::new();
-        BufReader::new(watcher.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        answers.read_line(&mut line).unwrap();
         if line.trim() != "ready" {
             watcher.wait().unwrap();
             return None;
         }
-        let cluster = Self { folder, port, _lock: lock, _watcher: watcher };
+        let watcher = Mutex::new((watcher, answers));
+        let cluster = Self { folder, port, _lock: lock, watcher };
         cluster.is_ours().then_some(cluster)
+    }
+
+    /// Gives the watcher a word and waits for its answer.
+    fn tell(&self, word: &str, answer: &str) {
+        let mut watcher = self.watcher.lock().unwrap();
+        let (child, answers) = &mut *watcher;
+        writeln!(child.stdin.as_mut().unwrap(), "{word}").unwrap();
+        let mut line = String::new();
+        answers.read_line(&mut line).unwrap();
+        assert_eq!(line.trim(), answer);
     }
 
     /// Whether the server that answers at our port is the one that we started.

@@ -1,0 +1,23 @@
+//! The whole, end to end: the API, the scheduler and the FCM emulator over real sockets, on both
+//! databases, under a clock that the test moves; and the binary itself, on the real one.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "in a test, a panic is how a broken promise shows"
+)]
+
+mod http;
+mod process;
+mod stage;
+
+mod binary;
+mod course;
+mod database;
+mod disk;
+mod fcm_outages;
+mod phones;
+mod readme;
+mod refusals;
+mod story;
+mod use_by;
