@@ -1,10 +1,13 @@
 //! A database that is read-only, locked or gone: callers are told so, and nothing acknowledged is lost.
 
+use std::time::Duration;
+
 use aftercare_tests::bed::Bed;
 use diesel::connection::{Connection as _, SimpleConnection as _};
 use diesel::sqlite::SqliteConnection;
+use fcm_emulator::{Fault, FaultKind};
 
-use crate::http::{Answer, Body};
+use crate::http::{Answer, Body, wait_for};
 use crate::stage::{Stage, done};
 
 /// Ends every session but the one that asks, so that new ones begin with the new settings.
@@ -109,4 +112,27 @@ async fn an_sqlite_file_that_somebody_locks_is_only_busy() {
     read.expect(200);
     other.batch_execute("ROLLBACK").unwrap();
     after_the_outage(&stage).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_whose_outcome_could_not_be_written_goes_out_again_and_shows_once() {
+    let Some(bed) = Bed::own_postgres().await else { return };
+    let stage = Stage::set(bed).await;
+    let treated = stage.treated("ana").await;
+    let slow = Fault::new(FaultKind::DelayAnswer).delay(Duration::from_secs(2));
+    stage.fcm.set_fault(slow.times(1));
+    stage.set_clock("2026-11-22T15:55:00Z");
+    let scheduler = stage.scheduler.clone();
+    let run = tokio::spawn(async move { scheduler.run_once().await });
+    wait_for("the push", async || (stage.pushes().len() == 1).then_some(())).await;
+    let database = stage.bed.database.as_ref().unwrap();
+    database.stop_server();
+    assert!(run.await.unwrap().is_err());
+    database.start_server();
+    assert_eq!(stage.run().await.claimed, 0, "its lease holds, lest two send it");
+    stage.set_clock("2026-11-22T15:56:01Z");
+    assert_eq!(stage.run().await.tally.sent, 1);
+    assert_eq!(stage.fates(&treated).await[0].1, "sent: accepted");
+    let shown = stage.fcm.inbox("ana");
+    assert_eq!((shown.len(), shown[0].replaced), (1, 1), "{shown:?}");
 }

@@ -71,7 +71,7 @@ fn scenario() -> impl Strategy<Value = Scenario> {
 #[test]
 fn whatever_happens_nothing_is_sent_that_must_not_be() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let config = ProptestConfig { cases: 16, max_shrink_iters: 60, ..ProptestConfig::default() };
+    let config = ProptestConfig { cases: 16, max_shrink_iters: 200, ..ProptestConfig::default() };
     let mut runner = TestRunner::new(ProptestConfig { failure_persistence: None, ..config });
     let ran = runner.run(&scenario(), |scenario| {
         runtime.block_on(play(&scenario));
