@@ -15,6 +15,8 @@ pub fn register_device(
     registration: &DeviceRegistration,
 ) -> Result<Option<Device>, StoreError> {
     let Some(patient) = tx.lock_patient(patient)? else { return Ok(None) };
+    // Reminders before devices, as whoever settles pushes takes them.
+    tx.lock_reminders(patient.id)?;
     let device = tx.upsert_device(&patient, registration)?;
     replan(tx, patient.id)?;
     Ok(Some(device))
@@ -30,6 +32,7 @@ pub fn remove_device(
     installation_id: &str,
 ) -> Result<bool, StoreError> {
     tx.lock_patient(patient)?;
+    tx.lock_reminders(patient)?;
     let removed = tx.remove_device(patient, installation_id)?;
     if removed {
         replan(tx, patient)?;
