@@ -32,6 +32,7 @@ pub fn upsert_patient(
     patient.locale = locale.or(patient.locale);
     if before != (patient.time_zone.clone(), patient.locale.clone()) {
         tx.update_patient(&patient)?;
+        patient.updated_at = tx.now();
         replan(tx, patient.id)?;
     }
     Ok((patient, false))
