@@ -108,10 +108,16 @@ pub fn instant(value: &Value) -> Result<Timestamp, Faults> {
         return bad(outside_the_years());
     }
     match text.parse::<Timestamp>() {
-        Ok(at) if YEARS.contains(&Offset::UTC.to_datetime(at).year()) => Ok(to_micros(at)),
+        Ok(at) if in_years(at) => Ok(to_micros(at)),
         Ok(_) => bad(outside_the_years()),
         Err(_) => bad("is not a date and time that exists"),
     }
+}
+
+/// Whether an instant lies in the [`YEARS`] that requests may name.
+#[must_use]
+pub fn in_years(at: Timestamp) -> bool {
+    YEARS.contains(&Offset::UTC.to_datetime(at).year())
 }
 
 fn outside_the_years() -> String {

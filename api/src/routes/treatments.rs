@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::enrolments::invitation;
 use crate::auth::{self, ClinicAuth, NewEnrolment};
 use crate::dto::{NewTreatment, RecordQuery, TreatmentAnswer, TreatmentPage, TreatmentsQuery};
-use crate::fields::{Body, Query};
+use crate::fields::{Body, Query, parse};
 use crate::problem::{Code, Fault, Problem};
 use crate::state::Api;
 
@@ -177,7 +177,8 @@ fn read_cursor(text: &str) -> Result<(Timestamp, TreatmentId), Problem> {
     let read = || {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (at, id) = bytes.split_first_chunk::<8>()?;
-        let at = Timestamp::from_microsecond(i64::from_be_bytes(*at)).ok()?;
+        let at = Timestamp::from_microsecond(i64::from_be_bytes(*at)).ok();
+        let at = at.filter(|at| parse::in_years(*at))?;
         Some((at, TreatmentId(Uuid::from_slice(id).ok()?)))
     };
     let detail = "is not a next_cursor of this list";
