@@ -182,6 +182,7 @@ fn build(
             .configure(routes::configure)
             .split_for_parts();
         app.default_service(web::to(routes::fallback))
+            .wrap(from_fn(routes::head_as_get))
             .wrap(headers(secure))
             .wrap(from_fn(observe))
             .wrap(TracingLogger::<RequestSpan>::new())

@@ -11,9 +11,12 @@ mod patients;
 mod protocols;
 mod treatments;
 
-use actix_web::dev::ResourceDef;
+use actix_web::body::MessageBody;
+use actix_web::dev::{ResourceDef, ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::middleware::Next;
 use actix_web::web::Data;
-use actix_web::{HttpRequest, HttpResponse, ResponseError as _};
+use actix_web::{Error, HttpRequest, HttpResponse, ResponseError as _};
 use serde_json::Value;
 use utoipa_actix_web::service_config::ServiceConfig;
 
@@ -46,11 +49,26 @@ impl Documents {
         let paths = document.get("paths").and_then(Value::as_object);
         let methods = paths.into_iter().flatten().map(|(path, operations)| {
             let names = operations.as_object().into_iter().flatten();
-            let names: Vec<String> = names.map(|(method, _)| method.to_uppercase()).collect();
+            let mut names: Vec<String> = names.map(|(method, _)| method.to_uppercase()).collect();
+            if let Some(get) = names.iter().position(|name| name == "GET") {
+                names.insert(get + 1, "HEAD".to_owned());
+            }
             (ResourceDef::new(path.as_str()), names.join(", "))
         });
         Self { methods: methods.collect(), openapi: document.to_string() }
     }
+}
+
+/// Hands HEAD to the routes as GET (RFC 9110, section 9.3.2). The connection knows what was asked and
+/// sends the head of the answer alone.
+pub(crate) async fn head_as_get<B: MessageBody>(
+    mut request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    if request.method() == Method::HEAD {
+        request.head_mut().method = Method::GET;
+    }
+    next.call(request).await
 }
 
 /// Answers what no route takes: 405 for a path that exists, 404 for one that does not.

@@ -1,5 +1,7 @@
 //! Requests that are broken below the level of fields.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 
 use crate::support::{api, api_with};
@@ -11,10 +13,42 @@ async fn unknown_paths_and_methods() {
     api.get("/").send().await.problem(404, "not-found");
     let answer = api.request("DELETE", "/v1/treatments").send().await;
     answer.problem(405, "method-not-allowed");
-    assert_eq!(answer.header("allow"), Some("GET, POST"));
+    assert_eq!(answer.header("allow"), Some("GET, HEAD, POST"));
     let answer = api.get("/v1/patients/p-1").send().await;
     answer.problem(405, "method-not-allowed");
     assert_eq!(answer.header("allow"), Some("PUT"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn head_is_answered_as_get_without_a_body() {
+    let api = api().await;
+    let token = api.clinic_token().await;
+    for path in ["/healthz", "/readyz", "/openapi.json", "/docs/", "/v1/protocols"] {
+        let get = api.get(path).bearer(&token).send().await;
+        let head = api.request("HEAD", path).bearer(&token).send().await;
+        assert_eq!((head.status, head.body.len()), (200, 0), "{path}");
+        for name in ["content-type", "content-length", "cache-control"] {
+            assert_eq!(head.header(name), get.header(name), "{path}: {name}");
+        }
+    }
+    assert_eq!(api.request("HEAD", "/metrics").send().await.status, 200);
+    assert_eq!(api.request("HEAD", "/docs").send().await.status, 308);
+    assert_eq!(api.request("HEAD", "/v1/protocols").send().await.status, 401);
+    let refused = api.request("HEAD", "/v1/patients").send().await;
+    assert_eq!((refused.status, refused.header("allow")), (405, Some("POST")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_of_another_age_is_none_of_ours() {
+    let api = api().await;
+    let token = api.clinic_token().await;
+    // The years 1899 and -9999, and no instant at all.
+    for micros in [-2_240_524_800_000_000_i64, -377_705_000_000_000_000, i64::MAX] {
+        let bytes = [micros.to_be_bytes().as_slice(), &[7; 16]].concat();
+        let path = format!("/v1/treatments?cursor={}", URL_SAFE_NO_PAD.encode(bytes));
+        let answer = api.get(&path).bearer(&token).send().await;
+        assert_eq!(answer.pointers(422, "invalid-fields"), ["?cursor"]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
