@@ -97,7 +97,8 @@ codes! {
     RateLimited = "rate-limited", TOO_MANY_REQUESTS, "Too many requests";
     /// The server failed; the log has the cause under the problem's `id`.
     Internal = "internal", INTERNAL_SERVER_ERROR, "The server failed";
-    /// The database does not answer, is full or cannot be written; nothing was changed.
+    /// The database does not answer, is full or cannot be written; `detail` says whether anything may have
+    /// been changed.
     Unavailable = "unavailable", SERVICE_UNAVAILABLE, "Temporarily unavailable";
 }
 
@@ -200,7 +201,19 @@ impl Problem {
     /// The database does not answer, is full or cannot be written.
     #[must_use]
     pub fn unavailable() -> Self {
-        let detail = "The database cannot serve this now; nothing was changed, so try again";
+        Self::come_back("The database cannot serve this now; nothing was changed, so try again")
+    }
+
+    /// The database went away before it confirmed what it was to do.
+    #[must_use]
+    pub fn in_doubt() -> Self {
+        Self::come_back(
+            "The database broke off before it confirmed this; whether it was done is not known, so \
+             repeat it",
+        )
+    }
+
+    fn come_back(detail: &'static str) -> Self {
         Self {
             header: Some(UNAVAILABLE_RETRY_SECONDS.to_string()),
             ..Self::new(Code::Unavailable, detail)
@@ -310,6 +323,10 @@ impl From<StoreError> for Problem {
                 tracing::warn!(error = %Causes(&error), "the database cannot serve a request");
                 Self::unavailable()
             }
+            StoreError::InDoubt(_) => {
+                tracing::warn!(error = %Causes(&error), "the database did not confirm a request");
+                Self::in_doubt()
+            }
             StoreError::WrongKey
             | StoreError::Corrupt(_)
             | StoreError::Conflict { .. }
@@ -373,7 +390,11 @@ mod tests {
             assert_eq!(response.status().as_u16(), 503);
             assert_eq!(response.headers().get(RETRY_AFTER).unwrap(), "5");
             assert!(body.contains("\"code\":\"unavailable\""), "{body}");
+            assert!(body.contains("nothing was changed"), "{body}");
         }
+        let (response, body) = sent(StoreError::InDoubt("cut off".to_owned()).into()).await;
+        assert_eq!(response.status().as_u16(), 503);
+        assert!(body.contains("is not known") && !body.contains("nothing"), "{body}");
     }
 
     #[test]

@@ -11,6 +11,9 @@ pub enum StoreError {
     /// The database cannot be reached; try again later.
     #[error("the database cannot be reached: {0}")]
     Unavailable(String),
+    /// The database broke off before it confirmed a commit: the work may have been done or not.
+    #[error("the database did not confirm a commit: {0}")]
+    InDoubt(String),
     /// Others were in the way (a lock, a deadlock, a full pool); try again at once.
     #[error("the database is busy: {0}")]
     Busy(String),
@@ -64,7 +67,16 @@ impl StoreError {
     /// Whether the same work may succeed later without anybody changing anything.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Busy(_))
+        matches!(self, Self::Unavailable(_) | Self::InDoubt(_) | Self::Busy(_))
+    }
+
+    /// This error as that of a `COMMIT`, after which an engine that went away leaves it open what became
+    /// of the work.
+    pub(super) fn of_commit(self) -> Self {
+        match self {
+            Self::Unavailable(message) => Self::InDoubt(message),
+            other => other,
+        }
     }
 }
 

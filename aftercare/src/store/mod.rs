@@ -185,7 +185,8 @@ impl Store {
     /// even when the caller stops waiting for it.
     ///
     /// # Errors
-    /// Those of `work`, and those of the store. After an error nothing is written.
+    /// Those of `work`, and those of the store. After an error nothing is written, but for
+    /// [`StoreError::InDoubt`], after which it may be.
     pub async fn write<T, E, F>(&self, work: F) -> Result<T, E>
     where
         T: Send + 'static,
@@ -300,7 +301,7 @@ impl Inner {
                 Err(StoreError::Internal(format!("went on after a failed query: {failure}")).into())
             }
             (Ok(value), None) if keep => {
-                conn.commit()?;
+                conn.commit().map_err(StoreError::of_commit)?;
                 pool.put(conn);
                 Ok(value)
             }

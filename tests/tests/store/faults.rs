@@ -186,3 +186,21 @@ async fn a_connection_that_dies_inside_a_unit_is_an_outage() {
     assert!(matches!(died, Err(StoreError::Unavailable(_))), "{url}: {died:?}");
     assert_eq!(bed.store.read(|tx| tx.clinics()).await.unwrap(), []);
 }
+
+#[tokio::test]
+async fn a_connection_that_dies_before_its_commit_is_confirmed_leaves_a_doubt() {
+    let Some(bed) = Bed::postgres().await else { return };
+    let database = bed.database.unwrap();
+    let died = bed
+        .store
+        .write(move |tx| {
+            let made = make_clinic(tx);
+            database.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                 WHERE datname = current_database() AND pid <> pg_backend_pid()",
+            );
+            made
+        })
+        .await;
+    assert!(matches!(died, Err(StoreError::InDoubt(_))), "{died:?}");
+}
