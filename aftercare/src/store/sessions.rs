@@ -175,14 +175,24 @@ impl Tx<'_> {
             .execute(c))
     }
 
-    /// Forgets the sessions that were over before this instant, with their tokens; gives how many.
+    /// Forgets the sessions that expired or were revoked before this instant, with their tokens, and of
+    /// the others the refresh tokens that were spent before it; gives how many sessions.
+    ///
+    /// A forgotten token is unknown: it opens nothing, but using it again no longer gives away that two
+    /// parties hold its chain. Give an instant well past the time in which a spent token may come again.
     ///
     /// # Errors
     /// When the database refuses.
     pub fn forget_sessions(&mut self, over_before: Timestamp) -> Result<usize, StoreError> {
-        with_conn!(self, |c| diesel::delete(sessions::table)
-            .filter(sessions::expires_at.lt(At(over_before)))
-            .execute(c))
+        let before = At(over_before);
+        let forgotten = with_conn!(self, |c| diesel::delete(sessions::table)
+            .filter(sessions::expires_at.lt(before))
+            .or_filter(sessions::revoked_at.lt(before))
+            .execute(c))?;
+        with_conn!(self, |c| diesel::delete(refresh_tokens::table)
+            .filter(refresh_tokens::spent_at.lt(before))
+            .execute(c))?;
+        Ok(forgotten)
     }
 
     /// Keeps a new refresh token of a session, made now.
@@ -210,8 +220,28 @@ impl Tx<'_> {
         Ok(row)
     }
 
+    /// The session of the refresh token with this text; nothing is locked.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn session_of_refresh_token(
+        &mut self,
+        token: &SecretString,
+    ) -> Result<Option<Session>, StoreError> {
+        let hash = token_hash(self.master, token);
+        with_conn!(self, |c| refresh_tokens::table
+            .inner_join(sessions::table)
+            .filter(refresh_tokens::hash.eq(hash))
+            .select(Session::as_select())
+            .first(c)
+            .optional())
+    }
+
     /// The refresh token with this text and its session; both are locked until this transaction ends,
     /// so that whoever uses tokens of one session takes turns.
+    ///
+    /// Whoever goes on to change the patient's plan must hold [`Tx::lock_patient`] before: everybody
+    /// takes the patient first and the session second.
     ///
     /// # Errors
     /// When the database refuses.

@@ -4,11 +4,13 @@
 //! again with the token it has: for 60 seconds, and while the successor is unused, it gets the *same*
 //! successor again. That is why a successor is derived, by a keyed hash, from the token that is
 //! spent: nothing that could open the chain is stored, and two answers that cross never fork it. Any
-//! other use of a spent token means that two parties hold the chain, and ends the session.
+//! other use of a spent token means that two parties hold the chain, and ends the session. That holds
+//! for a day: tokens spent before then are forgotten, and whoever comes with one has to enrol again,
+//! which ends the session of the same installation too.
 
 use aftercare::care;
 use aftercare::ids::{ClinicId, PatientId, RefreshTokenId, SessionId};
-use aftercare::store::{AuditEntry, Consent, ConsentKind, RefreshToken, StoreError, Tx};
+use aftercare::store::{AuditEntry, Consent, ConsentKind, RefreshToken, Session, StoreError, Tx};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
@@ -116,7 +118,7 @@ pub(crate) fn redeem(
 /// When the database refuses. A refusal is no error, because what it revokes must be committed.
 pub(crate) fn refresh(tx: &mut Tx<'_>, token: &SecretString) -> Result<Refresh, StoreError> {
     let now = tx.now();
-    let Some((presented, session)) = tx.lock_refresh_token(token)? else {
+    let Some((presented, session)) = lock_refresh_token(tx, token)? else {
         return Ok(Refresh::Refused);
     };
     let Some(patient) = session.patient_id.filter(|_| session.is_live(now)) else {
@@ -137,6 +139,19 @@ pub(crate) fn refresh(tx: &mut Tx<'_>, token: &SecretString) -> Result<Refresh, 
         }
     }
     Ok(Refresh::Granted(patient_grant(session.id, patient, successor)))
+}
+
+/// Locks a refresh token and its session, and before them their patient: the order that everybody
+/// keeps to who ends sessions.
+fn lock_refresh_token(
+    tx: &mut Tx<'_>,
+    token: &SecretString,
+) -> Result<Option<(RefreshToken, Session)>, StoreError> {
+    let Some(session) = tx.session_of_refresh_token(token)? else { return Ok(None) };
+    if let Some(patient) = session.patient_id {
+        tx.lock_patient(patient)?;
+    }
+    tx.lock_refresh_token(token)
 }
 
 fn is_unused(tx: &mut Tx<'_>, spent: &RefreshToken) -> Result<bool, StoreError> {
@@ -185,20 +200,6 @@ pub(crate) fn revoke_session(tx: &mut Tx<'_>, id: SessionId) -> Result<bool, Sto
         audit(tx, session.clinic_id, &format!("patient:{patient}"), "session.revoked", patient)?;
     }
     Ok(true)
-}
-
-/// Ends the session that a refresh token belongs to. False when there is none, or it had ended.
-///
-/// # Errors
-/// When the database refuses.
-pub(crate) fn revoke_refresh_token(
-    tx: &mut Tx<'_>,
-    token: &SecretString,
-) -> Result<bool, StoreError> {
-    match tx.lock_refresh_token(token)? {
-        Some((_, session)) => revoke_session(tx, session.id),
-        None => Ok(false),
-    }
 }
 
 fn audit(

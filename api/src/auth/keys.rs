@@ -10,6 +10,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use aftercare::clock::Env;
 use aftercare::ids::SessionId;
 use aftercare::store::{SigningKey, Store, StoreError, Tx};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
@@ -36,6 +37,27 @@ pub(crate) struct KeyRing {
     forced: Mutex<Option<Instant>>,
 }
 
+/// The newest key, at hand: signing with it needs no database.
+pub(crate) struct Signer {
+    env: Env,
+    ring: Arc<Ring>,
+}
+
+impl Signer {
+    /// Signs an access token, issued now.
+    ///
+    /// # Errors
+    /// When the key cannot sign.
+    pub(crate) fn sign(
+        &self,
+        issuer: &str,
+        who: (Role, Uuid, SessionId),
+    ) -> Result<String, Problem> {
+        let (kid, key) = &self.ring.signing;
+        token::mint(&self.env, issuer, (kid, key), who).map_err(|e| Problem::internal(&e))
+    }
+}
+
 struct Ring {
     signing: (String, EncodingKey),
     verifying: HashMap<String, DecodingKey>,
@@ -58,18 +80,13 @@ impl KeyRing {
         Ok(self.fresh(FRESH).await?.public.clone())
     }
 
-    /// Signs an access token.
+    /// What signs access tokens now. It is had before whatever a token is given for is written, so that
+    /// a code or a refresh token is not spent when there is nothing to sign with.
     ///
     /// # Errors
-    /// When the keys cannot be read or the newest cannot sign.
-    pub(crate) async fn sign(
-        &self,
-        issuer: &str,
-        who: (Role, Uuid, SessionId),
-    ) -> Result<String, Problem> {
-        let ring = self.fresh(FRESH).await?;
-        let (kid, key) = &ring.signing;
-        token::mint(self.store.env(), issuer, (kid, key), who).map_err(|e| Problem::internal(&e))
+    /// When the keys cannot be read.
+    pub(crate) async fn signer(&self) -> Result<Signer, Problem> {
+        Ok(Signer { env: self.store.env().clone(), ring: self.fresh(FRESH).await? })
     }
 
     /// Checks an access token, all but its session.

@@ -1,9 +1,10 @@
 //! Who is calling.
 //!
 //! A handler takes [`ClinicAuth`], [`PatientAuth`] or [`AnyAuth`] and so can only be reached by who
-//! may. The token is checked by itself first (which costs no query), the caller's rate is counted,
-//! and then its session is looked up: a revoked session ends at once, however long its tokens would
-//! still live.
+//! may. The token is checked by itself first (which costs no query) and then its session is looked up:
+//! a revoked session ends at once, however long its tokens would still live. Only then is the
+//! caller's rate counted, so that a token which was revoked spends its address's budget and not its
+//! clinic's.
 
 mod clients;
 mod grants;
@@ -13,11 +14,10 @@ mod token;
 
 pub use clients::{NewClinic, NewClinicError, create_clinic};
 pub(crate) use grants::{
-    Grant, NewEnrolment, Refresh, enrol, open_clinic_session, redeem, refresh,
-    revoke_refresh_token, revoke_session,
+    Grant, NewEnrolment, Refresh, enrol, open_clinic_session, redeem, refresh, revoke_session,
 };
-pub(crate) use keys::KeyRing;
 pub use keys::add_signing_key;
+pub(crate) use keys::{KeyRing, Signer};
 pub use secrets::HashError;
 pub(crate) use secrets::Hasher;
 pub use token::{ACCESS_LIFETIME, Role};
@@ -126,10 +126,6 @@ async fn authenticate(request: &HttpRequest) -> Result<Session, Problem> {
         }
     };
     let (role, sid) = (claims.role, claims.sid);
-    api.limiter.credential(match role {
-        Role::Clinic => claims.sub,
-        Role::Patient => sid.0,
-    })?;
     let session = api.store.read(move |tx| tx.session(sid)).await.map_err(Problem::from)?;
     let now = api.env().now();
     let session =
@@ -138,6 +134,10 @@ async fn authenticate(request: &HttpRequest) -> Result<Session, Problem> {
         api.limiter.bad_bearer(api.client(request))?;
         return Err(invalid());
     };
+    api.limiter.credential(match role {
+        Role::Clinic => claims.sub,
+        Role::Patient => sid.0,
+    })?;
     let span = tracing::Span::current();
     span.record("clinic", tracing::field::display(session.clinic_id));
     if let Some(patient) = session.patient_id {

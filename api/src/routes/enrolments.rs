@@ -80,6 +80,7 @@ async fn redeem_enrolment(
     api.limiter.may_try(address)?;
     let Redeem { code, installation_id } = body.read().await?;
     let code = SecretString::from(code);
+    let signer = api.keys.signer().await?;
     let redeemed = api.store.write(move |tx| auth::redeem(tx, &code, &installation_id)).await;
     let Some(grant) = redeemed.map_err(Problem::from)? else {
         api.limiter.failed(address)?;
@@ -87,5 +88,5 @@ async fn redeem_enrolment(
         return Err(Problem::field(Code::InvalidCode, "/code", detail));
     };
     api.wake();
-    answer(&api, grant).await.map(Json)
+    answer(&api, &signer, grant).map(Json)
 }

@@ -18,7 +18,7 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret as _, SecretString};
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use crate::auth::{self, ACCESS_LIFETIME, Grant, Refresh, Role};
+use crate::auth::{self, ACCESS_LIFETIME, Grant, Refresh, Role, Signer};
 use crate::dto::{JwkSet, RevokeRequest, TokenAnswer, TokenError, TokenRequest};
 use crate::fields::{Form, form, read_form};
 use crate::problem::Problem;
@@ -144,7 +144,8 @@ impl Parameters {
 /// A clinic's software sends `grant_type=client_credentials` with its client id and secret, by HTTP
 /// Basic or in the form. A patient's app sends `grant_type=refresh_token`; each refresh token is good
 /// once, but the last one spent works again for 60 seconds while its successor is unused, so that a
-/// lost answer strands nobody. A refresh token used again after that ends its whole session.
+/// lost answer strands nobody. A refresh token used again after that ends its whole session; one that
+/// was spent more than a day ago may be forgotten, and then is refused like any that is unknown.
 #[utoipa::path(
     operation_id = "createToken",
     tag = "auth",
@@ -205,11 +206,11 @@ async fn client_credentials(
     if parameters.get("scope").is_some_and(|scope| scope != Role::Clinic.as_str()) {
         return Err(Refused::bad("invalid_scope", "The scope of a clinic's client is clinic"));
     }
+    let signer = api.keys.signer().await?;
     let opened = api.store.write(move |tx| auth::open_clinic_session(tx, clinic)).await;
     let session = opened.map_err(Problem::from)?;
-    answer(api, Grant { session, role: Role::Clinic, subject: clinic.0, refresh_token: None })
-        .await
-        .map_err(Refused::Other)
+    let grant = Grant { session, role: Role::Clinic, subject: clinic.0, refresh_token: None };
+    Ok(answer(api, &signer, grant)?)
 }
 
 /// The client's id and secret: from HTTP Basic or from the form, never both (RFC 6749, section 2.3).
@@ -257,8 +258,9 @@ async fn refresh_token(api: &Api, parameters: &Parameters) -> Result<TokenAnswer
         return Err(Refused::bad("invalid_scope", "The scope of a patient's app is patient"));
     }
     let token = SecretString::from(token);
+    let signer = api.keys.signer().await?;
     match api.store.write(move |tx| auth::refresh(tx, &token)).await.map_err(Problem::from)? {
-        Refresh::Granted(grant) => answer(api, grant).await.map_err(Refused::Other),
+        Refresh::Granted(grant) => Ok(answer(api, &signer, grant)?),
         Refresh::Refused => Err(Refused::grant()),
         Refresh::Reused => {
             tracing::warn!("a spent refresh token was used again; its session was revoked");
@@ -269,10 +271,10 @@ async fn refresh_token(api: &Api, parameters: &Parameters) -> Result<TokenAnswer
 }
 
 /// Tokens for a session that was just opened or carried on.
-pub(super) async fn answer(api: &Api, grant: Grant) -> Result<TokenAnswer, Problem> {
+pub(super) fn answer(api: &Api, signer: &Signer, grant: Grant) -> Result<TokenAnswer, Problem> {
     let who = (grant.role, grant.subject, grant.session);
     Ok(TokenAnswer {
-        access_token: api.keys.sign(&api.public_url, who).await?,
+        access_token: signer.sign(&api.public_url, who)?,
         token_type: "Bearer",
         expires_in: ACCESS_LIFETIME.as_secs(),
         scope: grant.role.as_str(),
@@ -295,29 +297,41 @@ pub(super) async fn answer(api: &Api, grant: Grant) -> Result<TokenAnswer, Probl
         (status = 408, description = "`invalid_request`", body = TokenError),
         (status = 413, description = "`invalid_request`", body = TokenError),
         (status = 415, description = "`invalid_request`", body = TokenError),
+        (status = 429, description = "`temporarily_unavailable`: too many failures from this address", body = TokenError),
         (status = 500, description = "`server_error`", body = TokenError),
         (status = 503, description = "`temporarily_unavailable`", body = TokenError)
     )
 )]
 #[post("/v1/oauth/revoke")]
-async fn revoke_token(api: Data<Api>, form: OAuthForm) -> HttpResponse {
-    match end_session(&api, form).await {
+async fn revoke_token(api: Data<Api>, request: HttpRequest, form: OAuthForm) -> HttpResponse {
+    match end_session(&api, &request, form).await {
         Ok(()) => uncached(StatusCode::OK).finish(),
         Err(refused) => refused.answer(),
     }
 }
 
-async fn end_session(api: &Api, form: OAuthForm) -> Result<(), Refused> {
+/// Looks the session up before anything is written: a token that is none costs a read and counts as a
+/// failure of its address.
+async fn end_session(api: &Api, request: &HttpRequest, form: OAuthForm) -> Result<(), Refused> {
     let parameters = Parameters::new(form.0?)?;
     let Some(token) = parameters.get("token") else {
         return Err(Refused::bad("invalid_request", "token is missing"));
     };
+    let address = api.client(request);
+    api.limiter.may_try(address)?;
     let claims = api.keys.verify(&api.public_url, token).await?;
     let token = SecretString::from(token);
-    let ended = match claims {
-        Ok(claims) => api.store.write(move |tx| auth::revoke_session(tx, claims.sid)).await,
-        Err(_) => api.store.write(move |tx| auth::revoke_refresh_token(tx, &token)).await,
+    let known = match claims {
+        Ok(claims) => api.store.read(move |tx| tx.session(claims.sid)).await,
+        Err(_) => api.store.read(move |tx| tx.session_of_refresh_token(&token)).await,
     };
+    let Some(session) = known.map_err(Problem::from)? else {
+        return Ok(api.limiter.failed(address)?);
+    };
+    if session.revoked_at.is_some() {
+        return Ok(());
+    }
+    let ended = api.store.write(move |tx| auth::revoke_session(tx, session.id)).await;
     if ended.map_err(Problem::from)? {
         api.wake();
     }

@@ -40,6 +40,38 @@ async fn guesses_at_secrets_and_codes_share_one_budget() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn giving_back_what_is_no_token_is_a_guess_too() {
+    let api = api_with(|config| config.limits.failures = three()).await;
+    let token = api.clinic_token().await;
+    let revoke = async |token: &str| {
+        api.post("/v1/oauth/revoke").form(&format!("token={token}")).send().await
+    };
+    for _ in 0..3 {
+        revoke(&token).await.expect(200);
+    }
+    for _ in 0..3 {
+        revoke("made-up").await.expect(200);
+    }
+    for _ in 0..2 {
+        assert_eq!(revoke("made-up").await.expect(429)["error"], "temporarily_unavailable");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_token_spends_nothing_of_its_clinic() {
+    let api = api_with(|config| config.limits.credential = three()).await;
+    let (one, other) = (api.clinic_token().await, api.clinic_token().await);
+    api.post("/v1/oauth/revoke").form(&format!("token={one}")).send().await.expect(200);
+    for _ in 0..4 {
+        let refused = api.get("/v1/protocols").bearer(&one).send().await;
+        refused.problem(401, "invalid-token");
+    }
+    for _ in 0..3 {
+        api.get("/v1/protocols").bearer(&other).send().await.expect(200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bad_bearers_are_limited_by_the_address_that_trusted_proxies_name() {
     let api = api_with(|config| {
         config.limits = generous();

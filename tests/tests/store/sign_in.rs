@@ -24,6 +24,36 @@ async fn a_session_lives_until_it_ends(bed: Bed) {
             assert_eq!(tx.revoke_installation_sessions(patient.id, "i-1")?, 1);
             assert!(!tx.session(app.id)?.unwrap().is_live(now));
 
+            Ok::<_, StoreError>(())
+        })
+        .await
+        .unwrap();
+}
+
+async fn what_is_over_is_forgotten(bed: Bed) {
+    let (clinic, patient) = clinic_and_patient(&bed.store).await;
+    let now = bed.now();
+    bed.store
+        .write(move |tx| {
+            let client = tx.insert_clinic_session(clinic.id, Some(now + HOUR))?;
+            let left = tx.insert_patient_session(clinic.id, patient.id, "i-1", None)?;
+            tx.insert_refresh_token(left.id, &"left".into(), now + 9 * HOUR)?;
+            let open = tx.insert_patient_session(clinic.id, patient.id, "i-2", None)?;
+            let spent = tx.insert_refresh_token(open.id, &"spent".into(), now + 9 * HOUR)?;
+            let next = tx.insert_refresh_token(open.id, &"next".into(), now + 9 * HOUR)?;
+            tx.revoke_session(left.id)?;
+            tx.spend_refresh_token(spent.id, next.id)?;
+
+            assert_eq!(tx.forget_sessions(now)?, 0);
+            assert!(tx.session_of_refresh_token(&"left".into())?.is_some());
+            assert_eq!(tx.refresh_token(spent.id)?.unwrap().successor_id, Some(next.id));
+
+            assert_eq!(tx.forget_sessions(now + MINUTE)?, 1);
+            assert_eq!(tx.session(left.id)?, None);
+            assert_eq!(tx.session_of_refresh_token(&"left".into())?, None);
+            assert_eq!(tx.session_of_refresh_token(&"spent".into())?, None);
+            assert_eq!(tx.session_of_refresh_token(&"next".into())?, Some(open));
+
             assert_eq!(tx.forget_sessions(now + HOUR)?, 0);
             assert_eq!(tx.forget_sessions(now + HOUR + MINUTE)?, 1);
             assert_eq!(tx.session(client.id)?, None);
@@ -137,6 +167,7 @@ async fn signing_keys_come_back_until_they_retire(bed: Bed) {
 
 on_both_engines!(
     a_session_lives_until_it_ends,
+    what_is_over_is_forgotten,
     a_refresh_token_is_spent_once,
     an_invitation_is_redeemed_once,
     signing_keys_come_back_until_they_retire,
