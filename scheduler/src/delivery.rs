@@ -116,8 +116,19 @@ impl Courier<'_> {
     ) -> (Trial, &'static str) {
         match &answer.outcome {
             Outcome::Sent { .. } => (Trial::Accepted, "sent"),
-            Outcome::AddressGone => (Trial::Gone, "address-gone"),
-            Outcome::AddressRefused => (Trial::Refused, "address-refused"),
+            Outcome::AddressGone => {
+                tracing::info!(reminder = %item.reminder, "the app is gone from a device: dropped");
+                (Trial::Gone, "address-gone")
+            }
+            Outcome::AddressRefused => {
+                tracing::warn!(
+                    reminder = %item.reminder,
+                    code = answer.code,
+                    "FCM refuses a device's address, so the device is disabled; if this happens to \
+                     many, FCM_CREDENTIALS may be another project's than the app's"
+                );
+                (Trial::Refused, "address-refused")
+            }
             Outcome::RetryAfter { delay, cause } => {
                 let (use_by, failures) = (outgoing.use_by, item.attempt);
                 let next = next_attempt(self.env, at, use_by, failures, *cause, *delay);

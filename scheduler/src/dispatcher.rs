@@ -338,6 +338,8 @@ impl Dispatcher {
         };
         if let Some(message) = credentials_refused {
             self.status.refused(message, true, self.env());
+        } else if let Some(trouble) = settled.trouble() {
+            self.status.troubled(trouble, self.env());
         } else if settled.is_accepted() {
             run.look |= self.status.is_probing();
             self.status.accepted();

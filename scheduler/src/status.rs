@@ -48,6 +48,9 @@ pub struct SchedulerStatus {
     pub paused: bool,
     /// The last failure of the database, until a run succeeds.
     pub last_error: Option<Failure>,
+    /// Why FCM could not take the last message, and since when none was accepted; `None` once one
+    /// is.
+    pub trouble: Option<Failure>,
     /// When a run last succeeded, wall clock.
     pub last_run_at: Option<Timestamp>,
     /// How long the oldest due reminder had waited when last looked, in seconds; 0 when none was
@@ -83,6 +86,7 @@ impl Default for StatusCell {
             credential: Credential::Untried,
             paused: false,
             last_error: None,
+            trouble: None,
             last_run_at: None,
             lag_seconds: 0.0,
         };
@@ -107,7 +111,25 @@ impl StatusCell {
 
     /// FCM accepted a message.
     pub(crate) fn accepted(&self) {
-        self.lock().well(Credential::Accepted);
+        let mut state = self.lock();
+        if let Some(trouble) = state.public.trouble.take() {
+            tracing::info!(since = %trouble.at, "FCM takes messages again");
+        }
+        state.well(Credential::Accepted);
+    }
+
+    /// A message is to be tried again. Said once, until one is accepted.
+    pub(crate) fn troubled(&self, message: String, env: &Env) {
+        let mut state = self.lock();
+        if let Some(trouble) = &mut state.public.trouble {
+            trouble.message = message;
+            return;
+        }
+        tracing::warn!(
+            cause = message,
+            "FCM could not take a message; it is tried again until its use-by"
+        );
+        state.public.trouble = Some(Failure { message, at: env.now() });
     }
 
     /// The token endpoint gave us a token.

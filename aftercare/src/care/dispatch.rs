@@ -117,6 +117,16 @@ impl Settled {
         matches!(&self.verdict, Verdict::Tried(attempts) if attempts.iter().any(Attempt::is_accepted))
     }
 
+    /// Why it is to be tried again, in FCM's words or ours, when no device accepted it.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        let Verdict::Tried(attempts) = &self.verdict else { return None };
+        let again = attempts.iter().find(|attempt| matches!(attempt.trial, Trial::Again(_)))?;
+        let word = |word: &Option<String>| word.clone().unwrap_or_default();
+        let words = format!("{} {}", word(&again.code), word(&again.detail));
+        (!self.is_accepted()).then(|| words.trim().to_owned())
+    }
+
     /// Whether settling it plans a patient anew. That locks the patient, so each of them is settled
     /// in a transaction of its own.
     #[must_use]

@@ -34,6 +34,7 @@ pub(super) fn reminders(
     bundles.extend(requeue(queued));
     bundles.sort_by_key(|bundle| bundle.due_at);
     pacer.keep_gaps(&mut bundles);
+    let mut bundles = pacer.join_near(bundles);
     pacer.limit_days(&mut bundles);
     let mut planned: Vec<_> =
         bundles.into_iter().filter_map(|bundle| bundle.planned(facts, courses)).collect();
@@ -116,21 +117,29 @@ impl Pacer<'_> {
     /// Steps due within the bundle window of the first become one, at the first one's moment.
     fn bundle<'c>(&self, mut free: Vec<Candidate<'c>>) -> Vec<Bundle<'c>> {
         free.sort_by(|a, b| (a.due_at, order(a)).cmp(&(b.due_at, order(b))));
-        let mut bundles: Vec<Bundle<'c>> = Vec::new();
-        for candidate in free {
-            let due_at = candidate.due_at;
-            let alone = Bundle { due_at, steps: vec![candidate] };
-            match bundles.last_mut().filter(|last| self.within_window(last, &alone)) {
-                Some(last) => last.join(alone, ShiftCause::Bundled),
-                None => bundles.push(alone),
-            }
-        }
-        bundles
+        let alone = |step: Candidate<'c>| Bundle { due_at: step.due_at, steps: vec![step] };
+        self.join_near(free.into_iter().map(alone).collect())
     }
 
+    /// Joins what lies within the bundle window of the one before; the bundles come by due moment.
+    fn join_near<'c>(&self, bundles: Vec<Bundle<'c>>) -> Vec<Bundle<'c>> {
+        let mut joined: Vec<Bundle<'c>> = Vec::with_capacity(bundles.len());
+        for next in bundles {
+            match joined.last_mut().filter(|last| self.within_window(last, &next)) {
+                Some(last) => last.join(next, ShiftCause::Bundled),
+                None => joined.push(next),
+            }
+        }
+        joined
+    }
+
+    /// What waits in the queue is left as it is.
     fn within_window(&self, first: &Bundle, next: &Bundle) -> bool {
         let window = first.pacing().map_or(SignedDuration::ZERO, |pacing| pacing.bundle_window);
-        next.due_at.duration_since(first.due_at) <= window && self.speaks_at(next, first.due_at)
+        !first.queued()
+            && !next.queued()
+            && next.due_at.duration_since(first.due_at) <= window
+            && self.speaks_at(next, first.due_at)
     }
 
     fn speaks_at(&self, bundle: &Bundle, at: Timestamp) -> bool {

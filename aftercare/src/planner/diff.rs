@@ -76,12 +76,14 @@ fn end(key: &Key, fate: &Fate, outcome: &Outcome, row: Option<&Standing>) -> Opt
         Fate::Cancelled(reason) => (ReminderState::Cancelled, *reason),
         Fate::Superseded(reason) => (ReminderState::Superseded, *reason),
     };
+    // Why it was left out at the time stays the reason once it would be too late anyway.
+    let too_late = *fate == Fate::Skipped(Reason::PastUseBy);
     // Only what was left out is worth a row of its own: the rest was never a reminder.
     let worth_a_row = matches!(state, ReminderState::Skipped | ReminderState::Expired);
     if row.is_none() && !worth_a_row {
         return None;
     }
-    if row.is_some_and(|row| row.state == state && row.reason == Some(reason)) {
+    if row.is_some_and(|row| row.state == state && (row.reason == Some(reason) || too_late)) {
         return None;
     }
     Some(Change {

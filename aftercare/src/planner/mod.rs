@@ -31,7 +31,7 @@ pub use preview::{
     preview,
 };
 pub use restriction::{Restriction, in_force, of_treatment};
-pub use step::wakes;
+pub use step::{covers, quiet_until};
 
 use crate::ids::{PatientId, TreatmentId};
 use crate::locale::Locale;
@@ -119,8 +119,6 @@ words! {
         Bundled = "bundled",
         /// The day had reminders enough.
         MaxPerDay = "max-per-day",
-        /// The patient's hour of exercise.
-        Preference = "preference",
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
     Standing, TreatmentFacts,
 };
 use crate::ids::TreatmentId;
-use crate::protocol::{Condition, Moment, QuietHours, Step};
+use crate::protocol::{Condition, Covered, Moment, QuietHours, Step};
 use crate::zone::Zone;
 
 /// A reminder that was due before quiet hours began may still leave this long after it was due:
@@ -42,6 +42,8 @@ impl Candidate<'_> {
     pub(super) fn shift(&mut self, cause: ShiftCause, to: Timestamp) {
         if to != self.due_at {
             self.due_at = to;
+            // "Now" is another instant in each plan, and decided nothing if something moved it on.
+            self.shifts.retain(|shift| shift.cause != ShiftCause::Late);
             self.shifts.push(Shift { cause, to });
         }
     }
@@ -193,14 +195,15 @@ impl<'f> View<'f, '_> {
     /// An evening treatment's first reminder says what a later one of that evening would; but only
     /// if it was, or will be, sent.
     fn covered(&self, treatment: &TreatmentFacts, step: &Step, earlier: &[Candidate]) -> bool {
-        let Some(covered) = &step.covered else { return false };
-        let completed = treatment.completed_at.to_zoned(treatment.zone.tz().clone());
+        let Some(covered) = step.covered.as_ref().filter(|covered| late_enough(treatment, covered))
+        else {
+            return false;
+        };
         let said = Key { treatment: treatment.id, step: covered.by.clone() };
         let sent = self.standing.get(&said).is_some_and(|standing| {
             matches!(standing.state, ReminderState::Sent | ReminderState::Claimed)
         });
-        completed.time() > covered.after
-            && (sent || earlier.iter().any(|candidate| candidate.key == said))
+        sent || earlier.iter().any(|candidate| candidate.key == said)
     }
 
     /// The nominal due moment and the use-by; `None` where the protocol's moments lead nowhere.
@@ -323,21 +326,40 @@ fn shifts_of(standing: &Standing, key: &Key) -> Vec<Shift> {
     member.map(|member| member.shifts.clone()).unwrap_or_default()
 }
 
-/// Whether a reminder that is about to leave would wake somebody: it is in quiet hours now, and has
-/// been due for longer than a busy queue explains. It is to be planned anew.
+/// Whether the step says, for this treatment, what another one therefore leaves out.
 #[must_use]
-pub fn wakes(facts: &Facts, members: &[Member], due_at: Timestamp, now: Timestamp) -> bool {
+pub fn covers(facts: &Facts, key: &Key) -> bool {
+    let Some(treatment) = facts.treatment(key.treatment) else { return false };
+    let covered = treatment.protocol.steps.iter().filter_map(|step| step.covered.as_ref());
+    covered.filter(|covered| covered.by == key.step).any(|covered| late_enough(treatment, covered))
+}
+
+/// Whether the treatment ended after the hour from which on one step covers another.
+fn late_enough(treatment: &TreatmentFacts, covered: &Covered) -> bool {
+    treatment.completed_at.to_zoned(treatment.zone.tz().clone()).time() > covered.after
+}
+
+/// The end of the quiet hours in which a reminder that is about to leave would wake somebody: they
+/// hold now, and it has been due for longer than a busy queue explains.
+#[must_use]
+pub fn quiet_until(
+    facts: &Facts,
+    members: &[Member],
+    due_at: Timestamp,
+    now: Timestamp,
+) -> Option<Timestamp> {
     let zone = &facts.person.zone;
     let steps = members.iter().filter_map(|member| {
         let treatment = facts.treatment(member.key.treatment)?;
         Some((treatment, treatment.protocol.step(&member.key.step)?))
     });
     let mut steps = steps.peekable();
-    let Some((first, _)) = steps.peek() else { return false };
+    let (first, _) = steps.peek()?;
     let quiet = quiet_hours(facts, first);
-    around(quiet, zone, now).is_some()
-        && !in_grace(quiet, zone, due_at, now)
-        && !steps.any(|(treatment, step)| exempt(treatment, step))
+    let (_, end) = around(quiet, zone, now)?;
+    let excused = in_grace(quiet, zone, due_at, now)
+        || steps.any(|(treatment, step)| exempt(treatment, step));
+    (!excused).then_some(end)
 }
 
 fn quiet_hours(facts: &Facts, treatment: &TreatmentFacts) -> QuietHours {

@@ -27,6 +27,9 @@ pub(super) struct Parts<'p> {
 /// FCM asks senders to spread a peak; more than this would make a reminder late.
 const MAX_SPREAD: SignedDuration = SignedDuration::from_mins(5);
 
+/// FCM takes 4,096 bytes for a whole message; a sentence of this length leaves room for others.
+const MAX_TEXT: usize = 1_000;
+
 impl Parts<'_> {
     pub(super) fn check(&self, faults: &mut Faults) {
         self.check_areas(faults, "/default_areas", self.default_areas);
@@ -40,8 +43,10 @@ impl Parts<'_> {
         }
         let mut seen = BTreeSet::new();
         for (pointer, step) in read(self.steps) {
+            let unread = self.steps.iter().any(|(_, step)| step.is_none());
             if let Some(covered) = &step.covered
                 && !seen.contains(&covered.by)
+                && !unread
             {
                 let detail = format!("no step before this one has the id \"{}\"", covered.by);
                 faults.add(&format!("{pointer}/covered/by"), detail);
@@ -104,6 +109,9 @@ impl Parts<'_> {
         let Some(slots) = self.slots else { return };
         for (locale, text) in &texts.by_locale {
             let pointer = format!("{pointer}/{locale}");
+            if text.len() > MAX_TEXT {
+                faults.add(&pointer, format!("a text has at most {MAX_TEXT} bytes"));
+            }
             match placeholders(text) {
                 None => faults.add(&pointer, "a brace is not closed, or not opened"),
                 Some(words) => {
@@ -117,6 +125,7 @@ impl Parts<'_> {
     }
 
     fn check_step(&self, faults: &mut Faults, pointer: &str, step: &Step) {
+        self.check_words(faults, &format!("{pointer}/title"), &step.title, &[]);
         let due = format!("{pointer}/due");
         match step.due {
             Moment::AfterDue { .. } => {

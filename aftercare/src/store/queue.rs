@@ -246,10 +246,15 @@ impl Tx<'_> {
         const RETRY: &str = "SELECT d.retry_at AS next FROM deliveries d
              JOIN reminders r ON r.id = d.reminder_id
              WHERE d.state = 'retry' AND d.retry_at IS NOT NULL
+               AND (d.leased_until IS NULL OR d.leased_until <= $1)
                AND r.clinic_id NOT IN (SELECT id FROM clinics WHERE paused)
              ORDER BY d.retry_at, d.id LIMIT 1";
         let first = self.first_attempt_at()?;
-        let retry: Option<Next> = with_conn!(self, |c| sql_query(RETRY).get_result(c).optional())?;
+        let now = At(self.now);
+        let retry: Option<Next> = with_conn!(self, |c| sql_query(RETRY)
+            .bind::<Instant, _>(now)
+            .get_result(c)
+            .optional())?;
         Ok(first.into_iter().chain(retry.map(|retry| retry.next)).min())
     }
 

@@ -17,7 +17,7 @@ pub(super) enum LogFormat {
 
 /// Libraries speak up only when something is wrong; a refused request is the caller's business.
 const DEFAULT: &str = "info,tokio_cron_scheduler=warn,actix_server=warn,\
-    actix_http=off,tracing_actix_web=error";
+    actix_http=off,tracing_actix_web=off";
 
 /// What is logged.
 #[derive(Debug, Clone, clap::Args)]

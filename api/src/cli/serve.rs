@@ -5,13 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use aftercare::clock::Env;
+use aftercare::clock::{Clock, Env};
 use aftercare_api::{
     ApiConfig, ApiHandle, Check, Network, NothingElse, Readiness, Waker, start as start_api,
 };
 use aftercare_scheduler::push::{Endpoint, ServiceAccount};
-use aftercare_scheduler::{Credential, Scheduler, SchedulerConfig, SchedulerHandle};
+use aftercare_scheduler::{
+    Credential, Failure as PushFailure, Scheduler, SchedulerConfig, SchedulerHandle,
+};
 use fcm_emulator::{Emulator, EmulatorConfig, EmulatorHandle};
+use jiff::SignedDuration;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -21,6 +24,12 @@ use super::settings::Database;
 
 /// How long a stop may take before what is in flight is given up.
 const GRACE: Duration = Duration::from_secs(25);
+
+/// When FCM has taken nothing for longer than this, somebody should look.
+const TROUBLE_LIMIT: SignedDuration = SignedDuration::from_mins(1);
+
+/// How often metric samples are folded together.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
 /// A reminder that waits longer than this makes the server unready: somebody should look.
 const LAG_LIMIT_SECONDS: f64 = 60.0;
@@ -124,8 +133,9 @@ pub(super) async fn serve(args: ServeArgs) -> Result<(), Failure> {
         let scheduler = scheduler.clone();
         Arc::new(move || scheduler.wake())
     };
-    let readiness = Arc::new(PushReadiness(scheduler.clone()));
-    let config = args.listen.config(Some(metrics));
+    let clock = Arc::clone(&store.env().clock);
+    let readiness = Arc::new(PushReadiness { scheduler: scheduler.clone(), clock });
+    let config = args.listen.config(Some(metrics))?;
     let api = start_api(store, config, readiness, waker).await.map_err(Failure::work)?;
     stopped().await?;
     stop(Some(api), Some(scheduler), push.emulator).await;
@@ -137,7 +147,7 @@ pub(super) async fn api(args: ApiArgs) -> Result<(), Failure> {
     args.logging.start()?;
     let metrics = metrics()?;
     let store = args.database.open_current(Env::system()).await?;
-    let config = args.listen.config(Some(metrics));
+    let config = args.listen.config(Some(metrics))?;
     let waker: Waker = Arc::new(|| {});
     let api =
         start_api(store, config, Arc::new(NothingElse), waker).await.map_err(Failure::work)?;
@@ -149,7 +159,7 @@ pub(super) async fn api(args: ApiArgs) -> Result<(), Failure> {
 /// The scheduler alone; another process runs the API.
 pub(super) async fn scheduler(args: SchedulerArgs) -> Result<(), Failure> {
     args.logging.start()?;
-    let push = args.push.prepare(args.database.is_sqlite()).await?;
+    let push = args.push.prepare(false).await?;
     let store = args.database.open_current(Env::system()).await?;
     let scheduler = Scheduler::start(store, push.config).map_err(Failure::work)?;
     tracing::info!("the scheduler runs");
@@ -159,13 +169,21 @@ pub(super) async fn scheduler(args: SchedulerArgs) -> Result<(), Failure> {
 }
 
 impl Listen {
-    fn config(&self, metrics: Option<PrometheusHandle>) -> ApiConfig {
-        ApiConfig {
+    fn config(&self, metrics: Option<PrometheusHandle>) -> Result<ApiConfig, Failure> {
+        if let Some(url) = &self.public_url {
+            let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+            if rest.is_none_or(|rest| rest.is_empty() || rest.contains(['?', '#', ' ', '@'])) {
+                return Err(Failure::Usage(format!(
+                    "AFTERCARE_PUBLIC_URL \"{url}\" is no base URL; write https://care.example.com"
+                )));
+            }
+        }
+        Ok(ApiConfig {
             public_url: self.public_url.clone(),
             trusted_proxies: self.trusted_proxies.clone(),
             metrics,
             ..ApiConfig::new(self.address)
-        }
+        })
     }
 }
 
@@ -184,6 +202,13 @@ impl Push {
         }
         let (account, emulator) = match &self.credentials {
             Some(file) => (service_account(file)?, None),
+            None if may_emulate && self.base_url.is_some() => {
+                return Err(Failure::Usage(
+                    "AFTERCARE_FCM_URL is set, but not FCM_CREDENTIALS: give the service-account \
+                     file that goes with that server"
+                        .to_owned(),
+                ));
+            }
             None if may_emulate => {
                 let emulator = Emulator::start(EmulatorConfig::default()).await;
                 let emulator = emulator.map_err(Failure::work)?;
@@ -224,11 +249,14 @@ fn service_account(file: &Path) -> Result<ServiceAccount, Failure> {
 }
 
 /// What `/readyz` says of the scheduler in this process.
-pub(super) struct PushReadiness(pub(super) SchedulerHandle);
+pub(super) struct PushReadiness {
+    pub(super) scheduler: SchedulerHandle,
+    pub(super) clock: Arc<dyn Clock>,
+}
 
 impl Readiness for PushReadiness {
     fn checks(&self) -> Vec<Check> {
-        let status = self.0.status();
+        let status = self.scheduler.status();
         let (ok, detail) = match status.credential {
             Credential::Untried => (true, "not tried yet".to_owned()),
             Credential::Accepted => (true, "accepted".to_owned()),
@@ -237,18 +265,42 @@ impl Readiness for PushReadiness {
                 (false, format!("the token endpoint cannot be reached: {why}"))
             }
         };
-        let lag = status.lag_seconds;
+        let lag = status.lag_seconds.max(0.0);
+        let fine = lag <= LAG_LIMIT_SECONDS && status.last_error.is_none();
         let late = format!("the oldest due reminder has waited {lag:.1} s");
         let dispatch = status.last_error.map_or(late, |error| error.message);
         vec![
             Check { name: "push_credential", ok, detail },
-            Check { name: "dispatch_lag", ok: lag <= LAG_LIMIT_SECONDS, detail: dispatch },
+            self.sending(status.trouble),
+            Check { name: "dispatch_lag", ok: fine, detail: dispatch },
         ]
     }
 }
 
+impl PushReadiness {
+    fn sending(&self, trouble: Option<PushFailure>) -> Check {
+        let name = "push_sending";
+        let Some(trouble) = trouble else {
+            return Check { name, ok: true, detail: "nothing failed lately".to_owned() };
+        };
+        let lasted = self.clock.now().duration_since(trouble.at);
+        let detail = format!("none accepted since {}: {}", trouble.at, trouble.message);
+        Check { name, ok: lasted <= TROUBLE_LIMIT, detail }
+    }
+}
+
+/// Starts counting. Samples are folded together every few seconds, also when nobody reads them.
 fn metrics() -> Result<PrometheusHandle, Failure> {
-    PrometheusBuilder::new().install_recorder().map_err(Failure::work)
+    let handle = PrometheusBuilder::new().install_recorder().map_err(Failure::work)?;
+    let counted = handle.clone();
+    tokio::spawn(async move {
+        let mut every = tokio::time::interval(METRICS_UPKEEP);
+        loop {
+            every.tick().await;
+            counted.run_upkeep();
+        }
+    });
+    Ok(handle)
 }
 
 /// Returns when the process is asked to stop.
@@ -268,12 +320,17 @@ async fn stop(
     scheduler: Option<SchedulerHandle>,
     emulator: Option<EmulatorHandle>,
 ) {
-    if let Some(api) = api {
-        api.stop(GRACE).await;
-    }
-    if let Some(scheduler) = scheduler {
-        scheduler.shutdown(GRACE).await;
-    }
+    let api = async {
+        if let Some(api) = api {
+            api.stop(GRACE).await;
+        }
+    };
+    let scheduler = async {
+        if let Some(scheduler) = scheduler {
+            scheduler.shutdown(GRACE).await;
+        }
+    };
+    tokio::join!(api, scheduler);
     if let Some(emulator) = emulator {
         emulator.stop().await;
     }

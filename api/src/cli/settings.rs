@@ -1,6 +1,6 @@
 //! Settings: flags first, then variables. `--help` lists both, and never shows a value.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use aftercare::care::seed_protocols;
 use aftercare::clock::Env;
@@ -43,9 +43,39 @@ impl Database {
 
     /// Opens the database as it is.
     pub(super) async fn open(&self, env: Env) -> Result<Store, Failure> {
-        let key = self.master_key(&env)?;
+        let file = self.key_file()?;
+        if !file.exists() {
+            self.make_key(&file, &env).await?;
+        }
+        let key = MasterKey::load(&file).map_err(Failure::work)?;
+        self.open_with(key, env).await
+    }
+
+    async fn open_with(&self, key: MasterKey, env: Env) -> Result<Store, Failure> {
         let url = self.database_url.expose_secret();
         Store::open(url, key, env, StoreOptions::default()).await.map_err(Failure::work)
+    }
+
+    /// Makes the master key of a database that has none yet. One that has must get its own key
+    /// back: another beside it would only be mistaken for it.
+    async fn make_key(&self, file: &Path, env: &Env) -> Result<(), Failure> {
+        let url = self.database_url.expose_secret();
+        let trial = MasterKey::generate(env);
+        let opened = Store::open(url, trial, env.clone(), StoreOptions::default()).await;
+        if let Err(StoreError::WrongKey) = opened {
+            return Err(Failure::Work(format!(
+                "the master key file {} is missing, and this database was made with it; put it back \
+                 from your backup, or set AFTERCARE_KEY_FILE",
+                file.display()
+            )));
+        }
+        opened.map_err(Failure::work)?;
+        MasterKey::load_or_create(file, env).map_err(Failure::work)?;
+        tracing::warn!(
+            file = %file.display(),
+            "made a new master key: back it up, without it nothing personal can be read"
+        );
+        Ok(())
     }
 
     /// Opens the database and makes sure that it has this release's schema: an SQLite file is
@@ -60,24 +90,15 @@ impl Database {
         Ok(store)
     }
 
-    fn master_key(&self, env: &Env) -> Result<MasterKey, Failure> {
+    fn key_file(&self) -> Result<PathBuf, Failure> {
         let beside = || self.sqlite_file().map(|file| PathBuf::from(format!("{file}.key")));
-        let file = self.key_file.clone().or_else(beside).ok_or_else(|| {
+        self.key_file.clone().or_else(beside).ok_or_else(|| {
             Failure::Usage(
                 "a PostgreSQL database needs AFTERCARE_KEY_FILE: the master key's file, kept apart \
                  from the database; it is made on first use, so back it up then"
                     .to_owned(),
             )
-        })?;
-        let known = file.exists();
-        let key = MasterKey::load_or_create(&file, env).map_err(Failure::work)?;
-        if !known {
-            tracing::warn!(
-                file = %file.display(),
-                "made a new master key: back it up, without it nothing personal can be read"
-            );
-        }
-        Ok(key)
+        })
     }
 }
 

@@ -144,6 +144,9 @@ fn tls_for(endpoint: &Endpoint) -> Result<(TlsConnector, ServerName<'static>), C
     let fault = |fault: String| ConnectError::Tls(fault);
     let mut roots = rustls::RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
+    for error in &found.errors {
+        tracing::warn!(%error, "root certificates cannot be read; look at SSL_CERT_FILE");
+    }
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
         return Err(fault(

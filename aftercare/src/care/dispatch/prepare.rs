@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::{Claim, Decision, Job, Outgoing, Target, Verdict};
+use super::{Attempt, Claim, Decision, Job, Outgoing, Target, Trial, Verdict};
 use crate::care::case::{Case, cases, reachable};
 use crate::ids::{DeviceId, PatientId, ReminderId};
 use crate::locale::Locale;
-use crate::planner::{Key, Member, Reason, ReminderState, message, wakes};
+use crate::planner::{Key, Member, Reason, ReminderState, covers, message, quiet_until};
 use crate::store::{Delivery, DeliveryState, Device, PushContent, Reminder, StoreError, Tx};
 
 /// Decides for each claimed thing whether it goes out, in what words and to which devices. Loads
@@ -35,8 +35,8 @@ pub fn prepare(tx: &mut Tx<'_>, claim: &Claim) -> Result<Vec<Job>, StoreError> {
 /// All that is known about the patients of one claim.
 struct Known {
     cases: BTreeMap<PatientId, Case>,
-    /// Devices whose message was refused for good since the reminder was last sent.
-    refused: BTreeSet<(ReminderId, DeviceId)>,
+    /// When a device's message was last refused for good since the reminder was last sent.
+    refused: BTreeMap<(ReminderId, DeviceId), Timestamp>,
 }
 
 impl Known {
@@ -74,12 +74,16 @@ impl Known {
         if !case.devices.iter().any(reachable) {
             return Decision::Not(Verdict::NoDevice);
         }
-        if wakes(&case.facts, &reminder.members, reminder.due_at, now) {
+        if quiet_until(&case.facts, &reminder.members, reminder.due_at, now).is_some() {
             return Decision::Not(Verdict::Replan(Reason::QuietHours));
         }
-        let refused = |target: &Target| self.refused.contains(&(reminder.id, target.device));
-        let targets = case.devices.iter().filter_map(target).filter(|target| !refused(target));
-        let targets: Vec<Target> = targets.collect();
+        // A refusal counts against the registration that it met, not against a later one.
+        let refused = |device: &&Device| {
+            let at = self.refused.get(&(reminder.id, device.id));
+            at.is_some_and(|at| device.last_seen_at <= *at)
+        };
+        let open = case.devices.iter().filter(|device| !refused(device));
+        let targets: Vec<Target> = open.filter_map(target).collect();
         if targets.is_empty() {
             return Decision::Not(Verdict::Failed(Reason::Rejected));
         }
@@ -90,13 +94,16 @@ impl Known {
     fn decide_retry(&self, retry: &Delivery, now: Timestamp) -> Option<Decision> {
         let case = self.cases.get(&retry.patient_id)?;
         let reminder = self.retried(retry)?;
-        let quiet = wakes(&case.facts, &reminder.members, reminder.due_at, now);
-        if reminder.state != ReminderState::Sent || now >= reminder.use_by || quiet {
+        if reminder.state != ReminderState::Sent || now >= reminder.use_by {
             return None;
         }
         let words = words(case, reminder, now).ok()?;
         let device = case.devices.iter().find(|device| device.id == retry.device_id);
         let target = device.and_then(target)?;
+        if let Some(end) = quiet_until(&case.facts, &reminder.members, reminder.due_at, now) {
+            let end = Some(end).filter(|end| *end < reminder.use_by);
+            return Some(Decision::Not(Verdict::Tried(vec![postponed(target, now, end)])));
+        }
         Some(Decision::Send(outgoing(case, reminder, words, vec![target])))
     }
 }
@@ -120,6 +127,12 @@ fn words(case: &Case, reminder: &Reminder, now: Timestamp) -> Result<(String, St
     message.map(|message| (message.title, message.body)).ok_or(Reason::NothingToSay)
 }
 
+/// Nothing left for this device: quiet hours come first.
+fn postponed(target: Target, now: Timestamp, until: Option<Timestamp>) -> Attempt {
+    let code = Some(Reason::QuietHours.to_string());
+    Attempt { target, at: now, trial: Trial::Again(until), status: None, code, detail: None }
+}
+
 /// The stricter of what the clinic and the patient want decides how much a push says.
 fn outgoing(
     case: &Case,
@@ -140,17 +153,14 @@ fn outgoing(
 /// A bundle past its use-by may hold steps that are still of use, and a step that would have
 /// covered another leaves that one to be said: then the patient is planned anew.
 fn too_late(case: &Case, reminder: &Reminder) -> Verdict {
-    let covers = |member: &Member| {
-        case.facts.treatment(member.key.treatment).is_some_and(|treatment| {
-            let covered = treatment.protocol.steps.iter().filter_map(|step| step.covered.as_ref());
-            covered.into_iter().any(|covered| covered.by == member.key.step)
-        })
-    };
-    if reminder.members.len() > 1 || reminder.members.iter().any(covers) {
-        return Verdict::Replan(Reason::PastUseBy);
-    }
     let waited = reminder.reason == Some(Reason::NoDevice);
-    Verdict::Expired(if waited { Reason::NoDevice } else { Reason::PastUseBy })
+    let reason = if waited { Reason::NoDevice } else { Reason::PastUseBy };
+    if reminder.members.len() > 1
+        || reminder.members.iter().any(|one| covers(&case.facts, &one.key))
+    {
+        return Verdict::Replan(reason);
+    }
+    Verdict::Expired(reason)
 }
 
 fn target(device: &Device) -> Option<Target> {
@@ -167,22 +177,26 @@ fn target(device: &Device) -> Option<Target> {
 fn refused(
     tx: &mut Tx<'_>,
     reminders: &[Reminder],
-) -> Result<BTreeSet<(ReminderId, DeviceId)>, StoreError> {
+) -> Result<BTreeMap<(ReminderId, DeviceId), Timestamp>, StoreError> {
     let tried: BTreeMap<ReminderId, Option<Timestamp>> = reminders
         .iter()
         .filter(|reminder| reminder.attempts > 1)
         .map(|reminder| (reminder.id, reminder.sent_at))
         .collect();
     if tried.is_empty() {
-        return Ok(BTreeSet::new());
+        return Ok(BTreeMap::new());
     }
     let ids: Vec<ReminderId> = tried.keys().copied().collect();
     let since_sent = |delivery: &Delivery| {
         let sent_at = tried.get(&delivery.reminder_id).copied().flatten();
         delivery.state == DeliveryState::Failed && sent_at.is_none_or(|sent| delivery.at > sent)
     };
-    let deliveries = tx.deliveries_of(&ids)?.into_iter().filter(since_sent);
-    Ok(deliveries.map(|delivery| (delivery.reminder_id, delivery.device_id)).collect())
+    let mut latest = BTreeMap::new();
+    for delivery in tx.deliveries_of(&ids)?.into_iter().filter(since_sent) {
+        let at = latest.entry((delivery.reminder_id, delivery.device_id)).or_insert(delivery.at);
+        *at = delivery.at.max(*at);
+    }
+    Ok(latest)
 }
 
 /// What a locked screen may show of anything: that there is something to read.

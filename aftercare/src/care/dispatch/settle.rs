@@ -241,8 +241,8 @@ fn write_attempts(
     Ok(())
 }
 
-/// Gives a reminder back and plans its patient anew. If the new plan has it due as it was, looking
-/// again would go round in circles: it ends with `reason`.
+/// Gives a reminder back and plans its patient anew. If that changes nothing, looking again would
+/// go round in circles: it ends with `reason`.
 fn replan(
     tx: &mut Tx<'_>,
     item: Item,
@@ -250,23 +250,30 @@ fn replan(
     tally: &mut Tally,
 ) -> Result<(), StoreError> {
     let now = tx.now();
+    let late = matches!(reason, Reason::PastUseBy | Reason::NoDevice);
     tx.lock_patient(item.patient)?;
-    let released = Completion { id: item.reminder, outcome: Outcome::Retry { attempt_at: now } };
+    // The plan still tells who waited for a phone from who was merely late.
+    let outcome = match reason {
+        Reason::NoDevice => Outcome::NoDevice { attempt_at: now },
+        _ => Outcome::Retry { attempt_at: now },
+    };
+    let released = Completion { id: item.reminder, outcome };
     if tx.complete(item.lease, &[released])?.is_empty() {
         tally.lost += 1;
         return Ok(());
     }
-    care::replan(tx, item.patient)?;
-    tally.replanned += 1;
+    let changed = care::replan(tx, item.patient)?;
     let Some(mut row) = tx.reminder(item.patient, item.reminder)? else { return Ok(()) };
-    let unmoved = row.use_by == item.use_by && row.attempt_at.is_some_and(|at| at <= now);
-    if row.state != ReminderState::Planned || !unmoved {
-        return Ok(());
+    if !changed && row.state == ReminderState::Planned {
+        row.state = if late { ReminderState::Expired } else { ReminderState::Skipped };
+        row.reason = Some(reason);
+        row.attempt_at = None;
+        row.updated_at = now;
+        tx.save_reminders(std::slice::from_ref(&row))?;
     }
-    let late = reason == Reason::PastUseBy;
-    row.state = if late { ReminderState::Expired } else { ReminderState::Skipped };
-    row.reason = Some(reason);
-    row.attempt_at = None;
-    row.updated_at = now;
-    tx.save_reminders(&[row])
+    tally.replanned += 1;
+    if row.state == ReminderState::Expired {
+        tally.expired += 1;
+    }
+    Ok(())
 }

@@ -54,7 +54,8 @@ impl Stage {
             let scheduler = scheduler.clone();
             Arc::new(move || scheduler.wake())
         };
-        let readiness = Arc::new(PushReadiness(scheduler.clone()));
+        let readiness =
+            Arc::new(PushReadiness { scheduler: scheduler.clone(), clock: clock.clone() });
         let listen = ([127, 0, 0, 1], 0).into();
         let api = start_api(store.clone(), ApiConfig::new(listen), readiness, waker).await;
         let api = api.map_err(Failure::work)?;
