@@ -14,11 +14,3 @@ pub use oauth::*;
 pub use patients::*;
 pub use protocols::*;
 pub use treatments::*;
-
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
-
-/// An instant as the wall clock of a zone shows it: `2026-11-23T07:50:00+00:00[Europe/Lisbon]`.
-fn local(at: Timestamp, zone: &TimeZone) -> String {
-    at.to_zoned(zone.clone()).to_string()
-}

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aftercare::care::{PatientRef, SessionDone, TreatmentView};
+use aftercare::planner::local;
 use aftercare::protocol::Area;
 use aftercare::zone::Zone;
 use jiff::Timestamp;
@@ -11,12 +12,8 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::care::{ReminderDto, RestrictionDto};
-use super::local;
 use super::patients::EnrolmentAnswer;
 use crate::fields::{Fields, FromFields, parse};
-
-/// The areas a treatment can be of, as the contract spells them.
-const AREAS: &[&str] = &["face", "neck", "chest", "scalp"];
 
 /// A patient inside an event: created, or brought up to date.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
@@ -90,7 +87,7 @@ impl FromFields for NewTreatment {
         let protocol = fields.required("protocol", parse::text(64));
         let completed_at = fields.required("completed_at", parse::instant);
         let time_zone = fields.optional("time_zone", parse::zone);
-        let areas = fields.optional("areas", parse::words(AREAS));
+        let areas = fields.optional("areas", parse::words);
         let next_session_at = fields.optional("next_session_at", parse::instant);
         let metadata = fields.optional("metadata", parse::metadata);
         Some(Self {
@@ -257,7 +254,7 @@ impl From<TreatmentView> for TreatmentAnswer {
                 protocol_version: view.protocol_version,
                 state: treatment.state.to_string(),
                 completed_at: treatment.completed_at,
-                completed_local: local(treatment.completed_at, treatment.time_zone.tz()),
+                completed_local: local(treatment.completed_at, &treatment.time_zone),
                 time_zone: treatment.time_zone.to_string(),
                 areas: treatment.areas.iter().map(ToString::to_string).collect(),
                 session: view.session,

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use aftercare::clock::to_micros;
 use aftercare::locale::Locale;
+use aftercare::words::UnknownWord;
 use aftercare::zone::Zone;
 use jiff::Timestamp;
 use jiff::tz::Offset;
@@ -59,14 +60,16 @@ pub fn text(longest: usize) -> impl FnOnce(&Value) -> Result<String, Faults> {
     }
 }
 
-/// A word of a closed list, as its `FromStr` knows it; `known` is told to who gives another.
-pub fn word<T: FromStr>(
-    known: &'static [&'static str],
-) -> impl FnOnce(&Value) -> Result<T, Faults> {
-    move |value| match string(value)?.parse() {
-        Ok(parsed) => Ok(parsed),
-        Err(_) => bad(format!("must be one of {}", known.join(", "))),
-    }
+/// A word of a closed list.
+///
+/// # Errors
+/// Other values and other words; whoever gives one is told those that are known.
+pub fn word<T: FromStr<Err = UnknownWord>>(value: &Value) -> Result<T, Faults> {
+    string(value)?.parse().or_else(|unknown| bad(must_be_one_of(&unknown)))
+}
+
+fn must_be_one_of(unknown: &UnknownWord) -> String {
+    format!("must be one of {}", unknown.known.join(", "))
 }
 
 /// A time zone by its IANA name.
@@ -230,32 +233,27 @@ fn looks_like_phone(text: &str) -> bool {
 ///
 /// # Errors
 /// Other values, an empty array, words that `T` does not know.
-pub fn words<T: FromStr + Ord>(
-    known: &'static [&'static str],
-) -> impl FnOnce(&Value) -> Result<BTreeSet<T>, Faults> {
-    move |value| {
-        let Value::Array(items) = value else {
-            return bad(format!("must be an array, not {}", kind(value)));
-        };
-        if items.is_empty() {
-            return bad("must name at least one, or be left out");
-        }
-        let mut set = BTreeSet::new();
-        let mut faults = Faults::new();
-        for (index, item) in items.iter().enumerate() {
-            match item.as_str().and_then(|text| text.parse().ok()) {
-                Some(word) => drop(set.insert(word)),
-                None => faults.push(bad_below(
-                    &index.to_string(),
-                    format!("must be one of {}", known.join(", ")),
-                )),
-            }
-            if faults.len() > known.len() {
-                break;
-            }
-        }
-        if faults.is_empty() { Ok(set) } else { Err(faults) }
+pub fn words<T: FromStr<Err = UnknownWord> + Ord>(value: &Value) -> Result<BTreeSet<T>, Faults> {
+    let Value::Array(items) = value else {
+        return bad(format!("must be an array, not {}", kind(value)));
+    };
+    if items.is_empty() {
+        return bad("must name at least one, or be left out");
     }
+    let mut set = BTreeSet::new();
+    let mut faults = Faults::new();
+    for (index, item) in items.iter().enumerate() {
+        match item.as_str().unwrap_or_default().parse() {
+            Ok(word) => drop(set.insert(word)),
+            Err(unknown) => {
+                faults.push(bad_below(&index.to_string(), must_be_one_of(&unknown)));
+                if faults.len() > unknown.known.len() {
+                    break;
+                }
+            }
+        }
+    }
+    if faults.is_empty() { Ok(set) } else { Err(faults) }
 }
 
 /// The clinic's own notes on a treatment: a few short strings under short names.

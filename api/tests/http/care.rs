@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::support::{Api, api, clinic, device, session_done};
@@ -237,7 +238,9 @@ async fn patients_are_made_and_brought_up_to_date() {
         put("p-1", json!({"time_zone": "europe/lisbon", "locale": "PT-pt"})).await.expect(201);
     assert_eq!((&made["ref"], &made["time_zone"]), (&json!("p-1"), &json!("Europe/Lisbon")));
     assert_eq!(made["locale"], "pt-PT");
+    api.clock.advance(SignedDuration::from_secs(30));
     let kept = put("p-1", json!({"locale": "es"})).await.expect(200);
+    assert_eq!(kept["updated_at"], "2026-11-22T15:41:30Z");
     assert_eq!((&kept["time_zone"], &kept["locale"]), (&json!("Europe/Lisbon"), &json!("es")));
     put("p%2F1%20%C3%BC", json!({})).await.expect(201);
     api.get("/v1/patients/p%2F1%20%C3%BC/timeline").bearer(&token).send().await.expect(200);
