@@ -1,5 +1,7 @@
 //! SQLite: one file beside the server, the default.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use diesel::connection::{Connection, SimpleConnection};
@@ -59,6 +61,9 @@ impl File {
         } else {
             Path::new(".").join(&self.path)
         };
+        // A new file is its owner's alone, and so are the files that SQLite puts beside it. What
+        // stands in the way of making it, SQLite says better.
+        let _ = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
         let path = path.to_str().ok_or_else(|| {
             StoreError::Settings("the database file's name must be valid UTF-8".to_owned())
         })?;
@@ -80,7 +85,18 @@ impl File {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
+
+    #[test]
+    fn a_new_file_is_its_owners_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new.db");
+        let file = File::parse(path.to_str().unwrap()).unwrap();
+        file.connect(Access::Write).unwrap();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
 
     #[test]
     fn a_url_names_a_file() {
