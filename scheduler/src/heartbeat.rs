@@ -21,8 +21,9 @@ use crate::metrics;
 const EVERY_SECOND: &str = "* * * * * *";
 /// Once an hour, off the hours at which everything else happens.
 const HOURLY: &str = "0 23 * * * *";
-/// How long sessions that are over stay known: a day, for whoever looks into a complaint.
-const SESSIONS_KEPT: SignedDuration = SignedDuration::from_hours(24);
+/// How long sessions that are over, and refresh tokens that were spent, stay known: for as long a
+/// stolen token that comes back still ends its whole family.
+const SESSIONS_KEPT: SignedDuration = SignedDuration::from_hours(24 * 30);
 /// Ticks come up to half a second late; silence for longer than this is a fault.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// How often the watchdog looks.
