@@ -5,7 +5,7 @@
 //! successor again. That is why a successor is derived, by a keyed hash, from the token that is
 //! spent: nothing that could open the chain is stored, and two answers that cross never fork it. Any
 //! other use of a spent token means that two parties hold the chain, and ends the session. That holds
-//! for a day: tokens spent before then are forgotten, and whoever comes with one has to enrol again,
+//! for a month: tokens spent before then are forgotten, and whoever comes with one has to enrol again,
 //! which ends the session of the same installation too.
 
 use aftercare::care;

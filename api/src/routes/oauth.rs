@@ -145,7 +145,7 @@ impl Parameters {
 /// Basic or in the form. A patient's app sends `grant_type=refresh_token`; each refresh token is good
 /// once, but the last one spent works again for 60 seconds while its successor is unused, so that a
 /// lost answer strands nobody. A refresh token used again after that ends its whole session; one that
-/// was spent more than a day ago may be forgotten, and then is refused like any that is unknown.
+/// was spent more than a month ago may be forgotten, and then is refused like any that is unknown.
 #[utoipa::path(
     operation_id = "createToken",
     tag = "auth",
