@@ -167,13 +167,17 @@ impl Problem {
         Self::new(Code::NotFound, "There is nothing here under this address")
     }
 
-    /// The fields that are wrong, every one of them.
+    /// The fields that are wrong, every one of them; of more than a hundred the first hundred, so
+    /// that an answer is never much larger than its request.
     #[must_use]
-    pub fn fields(errors: Vec<Fault>) -> Self {
+    pub fn fields(mut errors: Vec<Fault>) -> Self {
+        const NAMED: usize = 100;
         let detail = match errors.len() {
             1 => "1 field is not valid".to_owned(),
+            n if n > NAMED => format!("{n} fields are not valid; the first {NAMED} are named"),
             n => format!("{n} fields are not valid"),
         };
+        errors.truncate(NAMED);
         Self { errors, ..Self::new(Code::InvalidFields, detail) }
     }
 
@@ -358,6 +362,14 @@ mod tests {
     use actix_web::body::to_bytes;
 
     use super::*;
+
+    #[test]
+    fn of_very_many_faults_the_first_hundred_are_named() {
+        let fault = |n: usize| Fault { pointer: format!("/{n}"), detail: "wrong".to_owned() };
+        let problem = Problem::fields((0..3_000).map(fault).collect());
+        assert_eq!(problem.errors().len(), 100);
+        assert!(problem.detail.starts_with("3000 fields"));
+    }
 
     async fn sent(problem: Problem) -> (HttpResponse, String) {
         let response = problem.error_response();

@@ -146,7 +146,10 @@ fn looks_like_rfc3339(text: &[u8]) -> bool {
     };
     let offset = match rest {
         [b'Z' | b'z'] => true,
-        [b'+' | b'-', h1, h2, b':', m1, m2] => [h1, h2, m1, m2].iter().all(|b| b.is_ascii_digit()),
+        [b'+' | b'-', h1, h2, b':', m1, m2] => {
+            let digits = [h1, h2, m1, m2].iter().all(|byte| byte.is_ascii_digit());
+            digits && (*h1, *h2) <= (b'2', b'3') && *m1 <= b'5'
+        }
         _ => false,
     };
     shape && offset
@@ -336,6 +339,8 @@ mod tests {
             ("2026-11-22T15:40Z", "offset"),
             ("2026-11-22T15:40:00Z[Europe/Lisbon]", "offset"),
             ("2026-11-22T15:40:00.Z", "offset"),
+            ("2026-11-22T15:40:00+24:00", "offset"),
+            ("2026-11-22T15:40:00-01:60", "offset"),
             ("tomorrow", "offset"),
             ("-000001-11-22T15:40:00Z", "1900 to 2199"),
             ("-0001-11-22T15:40:00Z", "1900 to 2199"),
