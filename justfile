@@ -24,6 +24,10 @@ demo *ARGS:
 golden:
     UPDATE_GOLDEN=1 cargo test -p aftercare --test golden
 
+# Write docs/openapi.json anew from the code
+openapi:
+    UPDATE_OPENAPI=1 cargo test -p aftercare-api --test http the_committed_document
+
 # Known vulnerabilities of dependencies; needs the internet
 advisories:
     cargo deny check advisories

@@ -139,6 +139,7 @@ pub struct ProblemDocument<'a> {
     pub errors: &'a [Fault],
     /// The id under which the server logged the cause; only with status 500.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "5f0c2b9d8e7a6140")]
     pub id: Option<&'a str>,
 }
 

@@ -5,6 +5,11 @@ use utoipa::ToSchema;
 
 /// A token request, form-encoded.
 #[derive(ToSchema)]
+#[schema(example = json!({
+    "grant_type": "client_credentials",
+    "client_id": "clinic_5f0c2b9d8e7a61403c2d",
+    "client_secret": "acs_Zk2V0q8nJYtqR1wQm3uXo5bC7dE9fG1hI3jK5lM7nP0",
+}))]
 pub struct TokenRequest {
     /// `client_credentials` or `refresh_token`.
     #[schema(example = "client_credentials")]
@@ -25,6 +30,7 @@ pub struct TokenRequest {
 
 /// A revocation request, form-encoded.
 #[derive(ToSchema)]
+#[schema(example = json!({"token": "acr_5b4Wg0Q0G1XyqTnVq9xJ0b7l2mYt3uKc8hZr6sPdEfA"}))]
 pub struct RevokeRequest {
     /// The access token or refresh token to revoke.
     #[schema(format = Password)]
@@ -44,7 +50,7 @@ pub struct RevokeRequest {
 #[derive(Clone, Serialize, ToSchema)]
 pub struct TokenAnswer {
     /// The bearer for every other request.
-    #[schema(format = Password)]
+    #[schema(format = Password, example = "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFZERTQSIsImtpZCI6IjdjIn0.eyJpc3MiOiI…")]
     pub access_token: String,
     /// Always `Bearer`.
     #[schema(example = "Bearer")]
@@ -57,7 +63,7 @@ pub struct TokenAnswer {
     pub scope: &'static str,
     /// For the next access token; each is good once. Only patients' apps have one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(format = Password)]
+    #[schema(format = Password, example = "acr_5b4Wg0Q0G1XyqTnVq9xJ0b7l2mYt3uKc8hZr6sPdEfA")]
     pub refresh_token: Option<String>,
 }
 
@@ -96,6 +102,7 @@ pub struct Jwk {
     #[schema(example = "EdDSA")]
     pub alg: &'static str,
     /// The key's id, as tokens name it.
+    #[schema(example = "7c0f3f1de2a84f56b1f3f0a9f6c1d2e3")]
     pub kid: String,
     /// The public key, base64url.
     #[schema(example = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")]

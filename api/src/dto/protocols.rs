@@ -25,9 +25,10 @@ pub struct ProtocolSummary {
     #[schema(example = 3, minimum = 1)]
     pub sessions: Option<u32>,
     /// Who approved the texts; null = nobody yet.
+    #[schema(example = "Dr. M. Sousa")]
     pub reviewed_by: Option<String>,
     /// When they did.
-    #[schema(value_type = Option<String>, format = Date)]
+    #[schema(value_type = Option<String>, format = Date, example = "2026-11-02")]
     pub reviewed_at: Option<jiff::civil::Date>,
 }
 
@@ -37,5 +38,6 @@ pub struct ProtocolPage {
     /// The protocols, by slug.
     pub items: Vec<ProtocolSummary>,
     /// Always null.
+    #[schema(example = json!(null))]
     pub next_cursor: Option<String>,
 }

@@ -34,6 +34,15 @@ pub struct InlinePatient {
 /// A session is done: the event that starts everything. Give `patient_ref` for a patient the server
 /// knows, or `patient` for one it may not know yet; one of the two.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
+#[schema(example = json!({
+    "event_id": "visit-2026-11-22-0017",
+    "patient": {"ref": "p-1001", "time_zone": "Europe/Lisbon", "locale": "pt-PT"},
+    "protocol": "microneedling",
+    "completed_at": "2026-11-22T15:40:00Z",
+    "areas": ["face", "neck"],
+    "next_session_at": "2026-12-22T15:00:00Z",
+    "metadata": {"room": "2"},
+}))]
 #[serde(deny_unknown_fields)]
 pub struct NewTreatment {
     /// The clinic's own id of the event: the same id is the same event, however often it comes.
@@ -276,5 +285,6 @@ pub struct TreatmentPage {
     /// The treatments, in the order they were recorded.
     pub items: Vec<TreatmentAnswer>,
     /// What to ask the next page with; null on the last.
+    #[schema(example = "AAZENmVbQgABmryOeiwH0QjwDDxdGypObw")]
     pub next_cursor: Option<String>,
 }

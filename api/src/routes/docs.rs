@@ -23,7 +23,7 @@ pub(super) fn routes(config: &mut ServiceConfig<'_>) {
 #[utoipa::path(
     operation_id = "getOpenapi",
     tag = "operations",
-    responses((status = 200, description = "The OpenAPI 3.1 document", body = Object, content_type = "application/json"))
+    responses((status = 200, description = "The OpenAPI 3.1 document", body = Object, content_type = "application/json", example = json!({"openapi": "3.1.0", "info": {"title": "Aftercare"}, "paths": {}})))
 )]
 #[get("/openapi.json")]
 async fn get_openapi(documents: Data<Documents>) -> HttpResponse {

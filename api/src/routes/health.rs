@@ -107,7 +107,7 @@ async fn database(api: &Api) -> CheckDto {
 #[utoipa::path(
     operation_id = "getMetrics",
     tag = "operations",
-    responses((status = 200, description = "The metrics", body = String, content_type = "text/plain"))
+    responses((status = 200, description = "The metrics", body = String, content_type = "text/plain", example = json!("aftercare_http_requests_total{method=\"GET\",route=\"/healthz\",status=\"200\"} 1\n")))
 )]
 #[get("/metrics")]
 async fn get_metrics(api: Data<Api>) -> HttpResponse {

@@ -4,6 +4,8 @@
 //! requests, a body that is not JSON) is added here from the one table of problem codes, so that no
 //! handler can forget it.
 
+mod examples;
+
 use actix_web::App;
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
@@ -45,8 +47,11 @@ pub(super) fn document(public_url: &str) -> Value {
         if let Some(components) = object(root, "components") {
             components.insert("securitySchemes".to_owned(), security_schemes());
         }
+        let schemas = root.get("components").and_then(|all| all.get("schemas")).cloned();
+        let schemas = schemas.unwrap_or_default();
         for operation in operations(root) {
             complete(operation);
+            examples::add(operation, &schemas);
         }
     }
     document
@@ -82,6 +87,8 @@ fn operations(root: &mut Map<String, Value>) -> impl Iterator<Item = &mut Map<St
 /// Adds the problems that hold for an operation by its nature, and a body to every error that was
 /// documented with a description alone.
 fn complete(operation: &mut Map<String, Value>) {
+    // Said outright: whoever says nothing of security may have forgotten it.
+    operation.entry("security").or_insert_with(|| json!([{}]));
     let codes = common(operation);
     let Some(responses) = object(operation, "responses") else { return };
     for code in codes {
@@ -113,12 +120,13 @@ fn common(operation: &Map<String, Value>) -> Vec<Code> {
         return Vec::new();
     }
     let mut codes = vec![Code::Internal, Code::Unavailable];
-    let roles = operation.get("security").and_then(Value::as_array).map_or(0, Vec::len);
-    let needs_bearer = roles > 0 && !tagged("auth");
-    if needs_bearer {
+    let bearer = |one: &&Value| ["clinic", "patient"].iter().any(|role| one.get(role).is_some());
+    let security = operation.get("security").and_then(Value::as_array);
+    let roles = security.map_or(0, |all| all.iter().filter(bearer).count());
+    if roles > 0 {
         codes.extend([Code::MissingToken, Code::InvalidToken, Code::RateLimited]);
     }
-    if needs_bearer && roles == 1 {
+    if roles == 1 {
         codes.push(Code::WrongRole);
     }
     let body = operation.get("requestBody").and_then(|body| body.get("content"));

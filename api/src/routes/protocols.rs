@@ -57,7 +57,7 @@ async fn list_protocols(api: Data<Api>, auth: AnyAuth) -> Result<Json<ProtocolPa
     security(("clinic" = []), ("patient" = [])),
     params(("slug" = String, Path, description = "The protocol's name", example = "microneedling")),
     responses(
-        (status = 200, description = "The document", body = Object, content_type = "application/json"),
+        (status = 200, description = "The document", body = Object, content_type = "application/json", example = json!({"slug": "microneedling", "version": 1, "title": {"en": "Microneedling"}, "areas": ["face", "neck"]})),
         (status = 404, description = "`not-found`: there is no such protocol")
     )
 )]

@@ -18,6 +18,50 @@ fn operations(document: &Value) -> Vec<(String, String, Map<String, Value>)> {
     all.collect()
 }
 
+/// Whom the committed document is of.
+const PUBLIC_URL: &str = "https://aftercare.example";
+
+#[test]
+fn the_committed_document_is_the_codes() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/openapi.json");
+    let document = aftercare_api::openapi_document(PUBLIC_URL);
+    if std::env::var_os("UPDATE_OPENAPI").is_some() {
+        std::fs::write(file, format!("{document:#}\n")).unwrap();
+    }
+    let committed: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    assert!(committed == document, "docs/openapi.json is not the code's; write it: just openapi");
+}
+
+#[test]
+fn every_operation_says_what_it_takes_and_gives() {
+    const TAGS: [&str; 4] = ["auth", "clinic", "patient", "operations"];
+    let document = aftercare_api::openapi_document(PUBLIC_URL);
+    for (path, method, operation) in operations(&document) {
+        let name = format!("{method} {path}");
+        let tags = operation["tags"].as_array().unwrap();
+        assert!(tags.len() == 1 && TAGS.contains(&tags[0].as_str().unwrap()), "{name}: {tags:?}");
+        assert!(!operation["security"].as_array().unwrap().is_empty(), "{name}");
+        let id = operation["operationId"].as_str().unwrap();
+        assert!(
+            id.starts_with(char::is_lowercase) && id.chars().all(char::is_alphanumeric),
+            "{id}"
+        );
+        for parameter in operation.get("parameters").and_then(Value::as_array).into_iter().flatten()
+        {
+            assert_ne!(parameter["description"], Value::Null, "{name}: {parameter}");
+        }
+        let request = operation.get("requestBody").map(|body| ("request", body));
+        let responses = operation["responses"].as_object().unwrap().iter();
+        let responses = responses.map(|(status, response)| (status.as_str(), response));
+        for (part, body) in request.into_iter().chain(responses) {
+            for (media_type, content) in body["content"].as_object().into_iter().flatten() {
+                let known = content.get("example").is_some() || content.get("examples").is_some();
+                assert!(known, "{name}: {part} {media_type} has no example");
+            }
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_operation_is_described_whole() {
     let api = api().await;
