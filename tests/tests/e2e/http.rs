@@ -96,6 +96,23 @@ impl Answer {
         lines.into_iter().find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
+    /// All that a caller can tell from it, but for what differs by itself.
+    pub(crate) fn told(&self) -> (u16, Vec<&str>, &[u8]) {
+        let differs = |line: &str| line.starts_with("date: ") || line.starts_with("x-request-id: ");
+        let lines = self.head.split("\r\n").filter(|line| !differs(line));
+        (self.status, lines.collect(), &self.body)
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// Whether it is a page of a list with nothing on it.
+    pub(crate) fn is_empty_page(&self) -> bool {
+        let page: Option<Value> = serde_json::from_slice(&self.body).ok();
+        page.is_some_and(|page| page["items"].as_array().is_some_and(Vec::is_empty))
+    }
+
     /// The body, once the status is the expected one.
     #[track_caller]
     pub(crate) fn expect(&self, status: u16) -> Value {

@@ -16,6 +16,7 @@ mod course;
 mod database;
 mod disk;
 mod fcm_outages;
+mod isolation;
 mod phones;
 mod readme;
 mod refusals;

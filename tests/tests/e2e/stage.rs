@@ -100,16 +100,21 @@ impl Stage {
         if let Some((token, _)) = known.filter(|(_, times)| times.contains(&now)) {
             return token;
         }
+        let token = self.fresh_clinic_token().await;
+        let times = now..now + SignedDuration::from_mins(5);
+        *self.token.lock().unwrap() = Some((token.clone(), times));
+        token
+    }
+
+    /// A token of a session of its own.
+    pub(crate) async fn fresh_clinic_token(&self) -> String {
         let form = format!(
             "grant_type=client_credentials&client_id={}&client_secret={}",
             self.clinic.client_id,
             self.clinic.client_secret.expose_secret()
         );
         let answer = self.http.call("POST", "/v1/oauth/token", None, Body::Form(&form)).await;
-        let token = answer.expect(200)["access_token"].as_str().unwrap().to_owned();
-        let times = now..now + SignedDuration::from_mins(5);
-        *self.token.lock().unwrap() = Some((token.clone(), times));
-        token
+        answer.expect(200)["access_token"].as_str().unwrap().to_owned()
     }
 
     /// A patient of the clinic, in its zone.

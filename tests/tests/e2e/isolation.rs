@@ -1,0 +1,360 @@
+//! Nobody gets in, and nobody learns what exists: every operation of the OpenAPI document against
+//! every caller who has no business with it.
+//!
+//! An operation that is new to the document is attacked without a change here, as long as its path and
+//! body name only what [`Target`] can name; where they do not, the test fails until somebody teaches it.
+
+use std::collections::BTreeSet;
+
+use aftercare_api::{NewClinic, create_clinic};
+use aftercare_tests::bed::Bed;
+use aftercare_tests::on_both_engines;
+use jiff::SignedDuration;
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+
+use crate::http::{Answer, Body};
+use crate::stage::{Stage, device, done};
+
+/// Operations that need no token (the contract's list); whatever they open is opened by a secret.
+const PUBLIC: [&str; 9] = [
+    "getHealth",
+    "getReadiness",
+    "getMetrics",
+    "getOpenapi",
+    "getDocs",
+    "getJwks",
+    "createToken",
+    "revokeToken",
+    "redeemEnrolment",
+];
+
+/// Operations under which everybody has a name space of their own: another's name is a fresh one here.
+const OWN_NAMES: [&str; 1] = ["putPatient"];
+
+/// One operation of the document.
+#[derive(Debug)]
+struct Operation {
+    id: String,
+    method: String,
+    path: String,
+    takes_body: bool,
+    clinic: bool,
+    patient: bool,
+}
+
+fn operations() -> Vec<Operation> {
+    let document = aftercare_api::openapi_document("http://localhost");
+    let paths = document["paths"].as_object().unwrap();
+    let all = paths.iter().flat_map(|(path, item)| {
+        item.as_object().unwrap().iter().map(|(method, operation)| {
+            let security = operation["security"].as_array().unwrap();
+            let role = |role| security.iter().any(|one| one.get(role).is_some());
+            Operation {
+                id: operation["operationId"].as_str().unwrap().to_owned(),
+                method: method.to_uppercase(),
+                path: path.clone(),
+                takes_body: operation.get("requestBody").is_some(),
+                clinic: role("clinic"),
+                patient: role("patient"),
+            }
+        })
+    });
+    all.collect()
+}
+
+/// Somebody's objects, by the names that a request can give them.
+#[derive(Debug, Clone)]
+struct Target {
+    reference: String,
+    treatment: String,
+    reminder: String,
+    installation: String,
+}
+
+impl Target {
+    /// Names that are as good as any, of objects that nobody has.
+    fn nobody(n: usize) -> Self {
+        let id = |of: u8| format!("01a0c8e2-7a2c-7d10-8f{of:02x}-3c5d1b2a{n:04x}");
+        Self {
+            reference: format!("p-nobody-{n}"),
+            treatment: id(1),
+            reminder: id(2),
+            installation: format!("inst-nobody-{n}"),
+        }
+    }
+
+    /// The operation's path, naming these objects.
+    fn path(&self, operation: &Operation) -> String {
+        let mut filled = String::new();
+        let mut rest = operation.path.as_str();
+        while let Some((before, after)) = rest.split_once('{') {
+            let (name, after) = after.split_once('}').unwrap();
+            let value = match name {
+                "ref" => &self.reference,
+                "installation_id" => &self.installation,
+                "id" if operation.path.starts_with("/v1/treatments/") => &self.treatment,
+                "id" if operation.path.starts_with("/v1/me/reminders/") => &self.reminder,
+                // Everybody may read the shipped protocols.
+                "slug" => "microneedling",
+                other => panic!("teach the matrix to name {{{other}}} in {operation:?}"),
+            };
+            filled.extend([before, value]);
+            rest = after;
+        }
+        let query = match operation.id.as_str() {
+            "listTreatments" => format!("?patient_ref={}", self.reference),
+            "canI" => "?activity=makeup".to_owned(),
+            _ => String::new(),
+        };
+        filled + rest + &query
+    }
+
+    /// The operation's body, naming these objects.
+    fn body(&self, operation: &Operation, stage: &Stage) -> Option<Value> {
+        let body = match operation.id.as_str() {
+            "createPatient" | "putPatient" => json!({"time_zone": "Europe/Lisbon"}),
+            "recordTreatment" => done("visit-isolated", &self.reference, stage.now()),
+            "putMyDevice" => device("address-of-the-caller"),
+            _ if operation.takes_body => panic!("teach the matrix a body for {operation:?}"),
+            _ => return None,
+        };
+        Some(body)
+    }
+
+    fn names(&self) -> [&str; 4] {
+        [&self.reference, &self.treatment, &self.reminder, &self.installation]
+    }
+}
+
+/// Somebody with an app of their own.
+struct Person {
+    objects: Target,
+    token: String,
+}
+
+/// Callers without business there, and the stage they act on.
+struct World {
+    stage: Stage,
+    other_clinic: String,
+    neighbour: Person,
+    stranger: Person,
+    /// An expired and a revoked token of each role.
+    dead_clinic: [String; 2],
+    dead_patient: [String; 2],
+}
+
+async fn token_of(stage: &Stage, clinic: &NewClinic) -> String {
+    let form = format!(
+        "grant_type=client_credentials&client_id={}&client_secret={}",
+        clinic.client_id,
+        clinic.client_secret.expose_secret()
+    );
+    let answer = stage.http.call("POST", "/v1/oauth/token", None, Body::Form(&form)).await;
+    answer.expect(200)["access_token"].as_str().unwrap().to_owned()
+}
+
+async fn revoke(stage: &Stage, token: &str) {
+    let form = format!("token={token}");
+    stage.http.call("POST", "/v1/oauth/revoke", None, Body::Form(&form)).await.expect(200);
+}
+
+impl Person {
+    /// A patient of the clinic behind `clinic`, treated twenty minutes ago, first reminder sent.
+    async fn new(stage: &Stage, clinic: &str, name: &str) -> Self {
+        let call = async |method, path: &str, body: Body<'_>| {
+            stage.http.call(method, path, Some(clinic), body).await
+        };
+        let (reference, installation) = (format!("p-{name}"), format!("inst-{name}"));
+        let path = format!("/v1/patients/{reference}");
+        call("PUT", &path, Body::Json(&json!({}))).await.expect(201);
+        let enrolment = call("POST", &format!("{path}/enrolments"), Body::None).await.expect(201);
+        let redeem = json!({"code": enrolment["code"], "installation_id": installation});
+        let path = "/v1/enrolments/redeem";
+        let tokens = stage.http.call("POST", path, None, Body::Json(&redeem)).await.expect(200);
+        let token = tokens["access_token"].as_str().unwrap().to_owned();
+        stage
+            .register(&token, &installation, &device(&format!("address-{name}")))
+            .await
+            .expect(204);
+        let completed = stage.now() - SignedDuration::from_mins(20);
+        let event = done(&format!("visit-{name}"), &reference, completed);
+        let treated = call("POST", "/v1/treatments", Body::Json(&event)).await.expect(201);
+        stage.run().await;
+        let first = treated["reminders"].as_array().unwrap();
+        let first = first.iter().min_by_key(|reminder| reminder["due_at"].as_str()).unwrap();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let (treatment, reminder) = (text(&treated["treatment"]["id"]), text(&first["id"]));
+        Self { objects: Target { reference, treatment, reminder, installation }, token }
+    }
+}
+
+impl World {
+    async fn set(bed: Bed) -> Self {
+        let stage = Stage::set(bed).await;
+        let expired_clinic = stage.clinic_token().await;
+        let expired = Person::new(&stage, &expired_clinic, "expired").await.token;
+        stage.set_clock("2026-11-22T15:56:00Z");
+        let clinic = stage.clinic_token().await;
+        let revoked = Person::new(&stage, &clinic, "revoked").await.token;
+        let neighbour = Person::new(&stage, &clinic, "neighbour").await;
+        let (locale, zone) = ("en".parse().unwrap(), "Europe/Lisbon".parse().unwrap());
+        let locale: aftercare::locale::Locale = locale;
+        let other = create_clinic(&stage.bed.store, "Other", zone, locale).await.unwrap();
+        let other_clinic = token_of(&stage, &other).await;
+        let stranger = Person::new(&stage, &other_clinic, "stranger").await;
+        let revoked_clinic = stage.fresh_clinic_token().await;
+        revoke(&stage, &revoked).await;
+        revoke(&stage, &revoked_clinic).await;
+        Self {
+            stage,
+            other_clinic,
+            neighbour,
+            stranger,
+            dead_clinic: [expired_clinic, revoked_clinic],
+            dead_patient: [expired, revoked],
+        }
+    }
+
+    async fn call(&self, operation: &Operation, whose: &Target, token: Option<&str>) -> Answer {
+        let (path, body) = (whose.path(operation), whose.body(operation, &self.stage));
+        let body = body.as_ref().map_or(Body::None, Body::Json);
+        self.stage.http.call(&operation.method, &path, token, body).await
+    }
+
+    /// What the clinic sees of a patient of its own.
+    async fn seen(&self, of: &Target) -> [Value; 2] {
+        let paths = [
+            format!("/v1/patients/{}/timeline", of.reference),
+            format!("/v1/treatments/{}", of.treatment),
+        ];
+        let mut seen = [Value::Null, Value::Null];
+        for (seen, path) in seen.iter_mut().zip(paths) {
+            *seen = self.stage.clinic("GET", &path, Body::None).await.expect(200);
+            seen.as_object_mut().unwrap().remove("generated_at");
+        }
+        seen
+    }
+
+    /// One cell: a caller whom the API must turn away at the door, whatever is named.
+    async fn refused(
+        &self,
+        operation: &Operation,
+        [victim, nobody]: [&Target; 2],
+        caller: &Caller<'_>,
+    ) {
+        let Caller { who, token, refusal: Some((status, code)) } = caller else { return };
+        let theirs = self.call(operation, victim, *token).await;
+        theirs.problem(*status, code);
+        let nobodys = self.call(operation, nobody, *token).await;
+        assert_eq!(theirs.told(), nobodys.told(), "{who}: {operation:?}");
+    }
+
+    /// One cell: a caller with a good token of the right role, but of somebody else.
+    async fn kept_apart(
+        &self,
+        operation: &Operation,
+        [victim, nobody]: [&Target; 2],
+        caller: &Caller<'_>,
+    ) {
+        let Caller { who, token, .. } = caller;
+        let theirs = self.call(operation, victim, *token).await;
+        let nobodys = self.call(operation, nobody, *token).await;
+        let names_objects = victim.path(operation) != nobody.path(operation)
+            || victim.body(operation, &self.stage) != nobody.body(operation, &self.stage);
+        let success = (200..400).contains(&theirs.status);
+        let lists_nothing = theirs.told() == nobodys.told() && theirs.is_empty_page();
+        let may = !names_objects || OWN_NAMES.contains(&operation.id.as_str()) || lists_nothing;
+        assert!(!success || may, "{who} got {} from {operation:?}", theirs.status);
+        assert_eq!(theirs.status, nobodys.status, "{who}: {operation:?}");
+        if success {
+            let (path, text) = (victim.path(operation), theirs.text());
+            let told = victim.names().into_iter().filter(|name| !path.contains(*name));
+            let told: Vec<&str> = told.filter(|name| text.contains(name)).collect();
+            assert_eq!(told, [""; 0], "{who}: {operation:?}");
+        } else {
+            assert_eq!(theirs.told(), nobodys.told(), "{who}: {operation:?}");
+        }
+    }
+}
+
+/// Somebody who calls.
+struct Caller<'a> {
+    who: &'static str,
+    token: Option<&'a str>,
+    /// How they are turned away; `None` = their token is good for the operation.
+    refusal: Option<(u16, &'static str)>,
+}
+
+async fn nobody_gets_in_and_nobody_learns_what_exists(bed: Bed) {
+    let world = World::set(bed).await;
+    let (mut attacked, mut cells) = (BTreeSet::new(), 0);
+    for (n, operation) in operations().iter().enumerate() {
+        if PUBLIC.contains(&operation.id.as_str()) {
+            assert!(!operation.clinic && !operation.patient, "{operation:?} is not public");
+            continue;
+        }
+        assert!(operation.clinic || operation.patient, "{operation:?} is guarded by nothing");
+        let clinic = world.stage.clinic_token().await;
+        let victim = Person::new(&world.stage, &clinic, &format!("victim-{n}")).await;
+        let before = world.seen(&victim.objects).await;
+        let named = [&victim.objects, &Target::nobody(n)];
+        for caller in world.callers(operation, &clinic, &victim) {
+            match caller.refusal {
+                Some(_) => world.refused(operation, named, &caller).await,
+                None => world.kept_apart(operation, named, &caller).await,
+            }
+            cells += 1;
+        }
+        assert_eq!(world.seen(&victim.objects).await, before, "{operation:?} changed something");
+        let owner = if operation.clinic { &clinic } else { &victim.token };
+        let answer = world.call(operation, &victim.objects, Some(owner)).await;
+        assert!((200..300).contains(&answer.status), "its owner got {answer:?} of {operation:?}");
+        attacked.insert(operation.id.clone());
+    }
+    println!("isolation: {} operations, {cells} cells", attacked.len());
+    assert!(cells > 100, "{cells}");
+}
+
+impl World {
+    fn callers<'a>(
+        &'a self,
+        operation: &Operation,
+        clinic: &'a str,
+        victim: &'a Person,
+    ) -> Vec<Caller<'a>> {
+        let refused =
+            |who, token, status, code| Caller { who, token, refusal: Some((status, code)) };
+        let dead = |who, token| refused(who, Some(token), 401, "invalid-token");
+        let mut callers = vec![
+            refused("no token", None, 401, "missing-token"),
+            dead("no token of ours", "eyJhbGciOiJub25lIn0.e30."),
+        ];
+        for (role, tokens) in
+            [(operation.clinic, &self.dead_clinic), (operation.patient, &self.dead_patient)]
+        {
+            if role {
+                callers.extend([dead("expired", &tokens[0]), dead("revoked", &tokens[1])]);
+            }
+        }
+        let good = |who, token| Caller { who, token: Some(token), refusal: None };
+        if operation.clinic {
+            callers.push(good("another clinic", &self.other_clinic));
+        } else {
+            callers.push(refused("the patient's clinic", Some(clinic), 403, "wrong-role"));
+            let other = Some(self.other_clinic.as_str());
+            callers.push(refused("another clinic", other, 403, "wrong-role"));
+        }
+        if operation.patient {
+            callers.push(good("another patient", &self.neighbour.token));
+            callers.push(good("another clinic's patient", &self.stranger.token));
+        } else {
+            let others = [&victim.token, &self.neighbour.token, &self.stranger.token];
+            callers
+                .extend(others.map(|token| refused("a patient", Some(token), 403, "wrong-role")));
+        }
+        callers
+    }
+}
+
+on_both_engines!(nobody_gets_in_and_nobody_learns_what_exists);
