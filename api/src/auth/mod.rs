@@ -65,13 +65,9 @@ impl FromRequest for ClinicAuth {
     type Future = Extracted<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let request = request.clone();
-        Box::pin(async move {
-            let session = authenticate(&request).await?;
-            match session.patient_id {
-                None => Ok(Self { clinic: session.clinic_id }),
-                Some(_) => Err(wrong_role(Role::Clinic)),
-            }
+        admit(request, |session| match session.patient_id {
+            None => Ok(Self { clinic: session.clinic_id }),
+            Some(_) => Err(wrong_role(Role::Clinic)),
         })
     }
 }
@@ -81,13 +77,9 @@ impl FromRequest for PatientAuth {
     type Future = Extracted<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let request = request.clone();
-        Box::pin(async move {
-            let session = authenticate(&request).await?;
-            match session.patient_id {
-                Some(patient) => Ok(Self { patient, session }),
-                None => Err(wrong_role(Role::Patient)),
-            }
+        admit(request, |session| match session.patient_id {
+            Some(patient) => Ok(Self { patient, session }),
+            None => Err(wrong_role(Role::Patient)),
         })
     }
 }
@@ -97,9 +89,17 @@ impl FromRequest for AnyAuth {
     type Future = Extracted<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let request = request.clone();
-        Box::pin(async move { Ok(Self { clinic: authenticate(&request).await?.clinic_id }) })
+        admit(request, |session| Ok(Self { clinic: session.clinic_id }))
     }
+}
+
+/// Authenticates a request, and makes of its session what the handler asks for.
+fn admit<T: 'static>(
+    request: &HttpRequest,
+    role: fn(Session) -> Result<T, Problem>,
+) -> Extracted<T> {
+    let request = request.clone();
+    Box::pin(async move { role(authenticate(&request).await?) })
 }
 
 fn wrong_role(wanted: Role) -> Problem {

@@ -107,6 +107,30 @@ fn uncached(status: StatusCode) -> actix_web::HttpResponseBuilder {
     response
 }
 
+/// What every operation that takes a form may answer besides its own: see [`other`].
+#[derive(utoipa::IntoResponses)]
+#[expect(dead_code, reason = "it only describes")]
+enum FormRefused {
+    /// `invalid_request`
+    #[response(status = 408)]
+    Slow(#[to_schema] TokenError),
+    /// `invalid_request`
+    #[response(status = 413)]
+    Large(#[to_schema] TokenError),
+    /// `invalid_request`
+    #[response(status = 415)]
+    NoForm(#[to_schema] TokenError),
+    /// `temporarily_unavailable`: too many failures from this address
+    #[response(status = 429)]
+    TooMany(#[to_schema] TokenError),
+    /// `server_error`
+    #[response(status = 500)]
+    Failed(#[to_schema] TokenError),
+    /// `temporarily_unavailable`
+    #[response(status = 503)]
+    Unavailable(#[to_schema] TokenError),
+}
+
 /// A form read with the errors of RFC 6749.
 pub(crate) struct OAuthForm(Result<Form, Problem>);
 
@@ -155,12 +179,7 @@ impl Parameters {
         (status = 200, description = "Tokens", body = TokenAnswer),
         (status = 400, description = "`invalid_request`, `invalid_grant`, `unsupported_grant_type` or `invalid_scope`", body = TokenError),
         (status = 401, description = "`invalid_client`", body = TokenError),
-        (status = 408, description = "`invalid_request`", body = TokenError),
-        (status = 413, description = "`invalid_request`", body = TokenError),
-        (status = 415, description = "`invalid_request`", body = TokenError),
-        (status = 429, description = "`temporarily_unavailable`: too many failures from this address", body = TokenError),
-        (status = 500, description = "`server_error`", body = TokenError),
-        (status = 503, description = "`temporarily_unavailable`", body = TokenError)
+        FormRefused
     )
 )]
 #[post("/v1/oauth/token")]
@@ -294,12 +313,7 @@ pub(super) fn answer(api: &Api, signer: &Signer, grant: Grant) -> Result<TokenAn
     responses(
         (status = 200, description = "The token is good for nothing any more"),
         (status = 400, description = "`invalid_request`", body = TokenError),
-        (status = 408, description = "`invalid_request`", body = TokenError),
-        (status = 413, description = "`invalid_request`", body = TokenError),
-        (status = 415, description = "`invalid_request`", body = TokenError),
-        (status = 429, description = "`temporarily_unavailable`: too many failures from this address", body = TokenError),
-        (status = 500, description = "`server_error`", body = TokenError),
-        (status = 503, description = "`temporarily_unavailable`", body = TokenError)
+        FormRefused
     )
 )]
 #[post("/v1/oauth/revoke")]
