@@ -20,9 +20,7 @@ mod state;
 mod telemetry;
 
 pub use address::{Network, NetworkError, client_address};
-pub use auth::{
-    ACCESS_LIFETIME, HashError, NewClinic, NewClinicError, Role, add_signing_key, create_clinic,
-};
+pub use auth::{HashError, NewClinic, NewClinicError, Role, create_clinic};
 pub use limits::{Limits, Rate};
 pub use routes::openapi_document;
 pub use server::{ApiConfig, ApiHandle, StartError, start};

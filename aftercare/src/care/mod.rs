@@ -11,6 +11,7 @@ pub mod dispatch;
 mod patients;
 mod plan;
 mod protocols;
+mod signing_keys;
 mod timeline;
 mod treatments;
 
@@ -20,6 +21,10 @@ pub use devices::{register_device, remove_device};
 pub use patients::upsert_patient;
 pub use plan::{replan, replan_case};
 pub use protocols::{protocol_of, seed_protocols};
+pub use signing_keys::{
+    ACCESS_LIFETIME, PUBLISHED_AHEAD, Rotation, Turn, ensure_signing_key, needs_care,
+    replace_signing_keys, rotate_signing_keys, signing_key,
+};
 pub use timeline::{
     ClinicCard, CourseView, ReminderView, RestrictionView, Timeline, TreatmentView, timeline,
     treatment, treatment_views,

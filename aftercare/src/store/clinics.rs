@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use diesel::prelude::*;
 use jiff::Timestamp;
 
+use super::conn::Conn;
 use super::schema::{client_secrets, clinics};
 use super::sql::{At, Json, MaybeAt};
 use super::{StoreError, Tx, with_conn};
@@ -118,6 +119,48 @@ impl Tx<'_> {
         Ok(revoked > 0)
     }
 
+    /// Whether a secret still counts. If so it does until this transaction ends: whoever revokes it waits.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn lock_client_secret(&mut self, id: ClientSecretId) -> Result<bool, StoreError> {
+        let live = client_secrets::table
+            .find(id)
+            .filter(client_secrets::revoked_at.is_null())
+            .select(client_secrets::id);
+        let found = match &mut *self.conn {
+            Conn::Pg(c) => live.for_share().first::<ClientSecretId>(&mut **c).optional(),
+            Conn::Sqlite(c) => live.first(&mut **c).optional(),
+        };
+        found.map(|found| found.is_some()).map_err(|error| self.refused(error))
+    }
+
+    /// The secrets of a clinic's client that are not revoked, the oldest first.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn client_secrets(&mut self, clinic: ClinicId) -> Result<Vec<ClientSecret>, StoreError> {
+        with_conn!(self, |c| client_secrets::table
+            .filter(client_secrets::clinic_id.eq(clinic))
+            .filter(client_secrets::revoked_at.is_null())
+            .order(client_secrets::id)
+            .select(ClientSecret::as_select())
+            .load(c))
+    }
+
+    /// Makes whoever changes this clinic wait until this transaction ends; false when there is none.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn lock_clinic(&mut self, id: ClinicId) -> Result<bool, StoreError> {
+        let clinic = clinics::table.find(id).select(clinics::id);
+        let found = match &mut *self.conn {
+            Conn::Pg(c) => clinic.for_no_key_update().first::<ClinicId>(&mut **c).optional(),
+            Conn::Sqlite(c) => clinic.first(&mut **c).optional(),
+        };
+        found.map(|found| found.is_some()).map_err(|error| self.refused(error))
+    }
+
     /// The clinic with this id.
     ///
     /// # Errors
@@ -159,12 +202,7 @@ impl Tx<'_> {
             .first(c)
             .optional())?;
         let Some(clinic) = clinic else { return Ok(None) };
-        let secrets = with_conn!(self, |c| client_secrets::table
-            .filter(client_secrets::clinic_id.eq(clinic.id))
-            .filter(client_secrets::revoked_at.is_null())
-            .order(client_secrets::id)
-            .select(ClientSecret::as_select())
-            .load(c))?;
+        let secrets = self.client_secrets(clinic.id)?;
         Ok(Some((clinic, secrets)))
     }
 

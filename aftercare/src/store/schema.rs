@@ -19,9 +19,10 @@ table! {
     use crate::store::sql::Instant;
     signing_keys (id) {
         id -> Text,
-        private_sealed -> Binary,
+        private_sealed -> Nullable<Binary>,
         public_key -> Binary,
         created_at -> Instant,
+        signs_from -> Instant,
         retired_at -> Nullable<Instant>,
     }
 }
@@ -96,6 +97,7 @@ table! {
         created_at -> Instant,
         expires_at -> Nullable<Instant>,
         revoked_at -> Nullable<Instant>,
+        client_secret_id -> Nullable<Id>,
     }
 }
 
@@ -263,5 +265,6 @@ allow_tables_to_appear_in_same_query!(
     refresh_tokens,
     reminders,
     sessions,
+    signing_keys,
     treatments,
 );

@@ -8,10 +8,10 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::conn::Conn;
 use super::devices::installation_hash;
-use super::schema::{refresh_tokens, sessions};
+use super::schema::{refresh_tokens, sessions, signing_keys};
 use super::sql::{At, MaybeAt};
 use super::{StoreError, Tx, with_conn};
-use crate::ids::{ClinicId, PatientId, RefreshTokenId, SessionId};
+use crate::ids::{ClientSecretId, ClinicId, PatientId, RefreshTokenId, SessionId};
 use crate::seal::{Digest, MasterKey};
 
 /// One sign-in: a clinic's client, or a patient's app.
@@ -35,6 +35,8 @@ pub struct Session {
     /// When it was ended.
     #[diesel(serialize_as = MaybeAt, deserialize_as = MaybeAt)]
     pub revoked_at: Option<Timestamp>,
+    /// The secret that the clinic's client opened it with.
+    pub client_secret_id: Option<ClientSecretId>,
 }
 
 impl Session {
@@ -82,16 +84,27 @@ fn token_hash(master: &MasterKey, token: &SecretString) -> Digest {
 }
 
 impl Tx<'_> {
-    /// Begins a clinic's session now.
+    /// Begins now a session of the clinic's client that showed this secret; it ends by itself at
+    /// `expires_at`.
     ///
     /// # Errors
     /// When the database refuses.
     pub fn insert_clinic_session(
         &mut self,
-        clinic: ClinicId,
-        expires_at: Option<Timestamp>,
+        clinic_id: ClinicId,
+        secret: ClientSecretId,
+        expires_at: Timestamp,
     ) -> Result<Session, StoreError> {
-        self.insert_session(clinic, None, None, expires_at)
+        self.insert_session(Session {
+            id: self.env.id(),
+            clinic_id,
+            patient_id: None,
+            installation_hash: None,
+            created_at: self.now,
+            expires_at: Some(expires_at),
+            revoked_at: None,
+            client_secret_id: Some(secret),
+        })
     }
 
     /// Begins a session of a patient's app now.
@@ -106,25 +119,19 @@ impl Tx<'_> {
         expires_at: Option<Timestamp>,
     ) -> Result<Session, StoreError> {
         let installation = installation_hash(self.master, patient, installation_id);
-        self.insert_session(clinic, Some(patient), Some(installation), expires_at)
-    }
-
-    fn insert_session(
-        &mut self,
-        clinic_id: ClinicId,
-        patient_id: Option<PatientId>,
-        installation_hash: Option<Digest>,
-        expires_at: Option<Timestamp>,
-    ) -> Result<Session, StoreError> {
-        let session = Session {
+        self.insert_session(Session {
             id: self.env.id(),
-            clinic_id,
-            patient_id,
-            installation_hash,
+            clinic_id: clinic,
+            patient_id: Some(patient),
+            installation_hash: Some(installation),
             created_at: self.now,
             expires_at,
             revoked_at: None,
-        };
+            client_secret_id: None,
+        })
+    }
+
+    fn insert_session(&mut self, session: Session) -> Result<Session, StoreError> {
         with_conn!(self, |c| diesel::insert_into(sessions::table)
             .values(session.clone())
             .execute(c))?;
@@ -143,6 +150,24 @@ impl Tx<'_> {
             .optional())
     }
 
+    /// The session with this id, live or not, as far as a token signed by the key `kid` speaks for it:
+    /// `None` also when that key is not among the signing keys any more.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn session_under_key(
+        &mut self,
+        id: SessionId,
+        kid: &str,
+    ) -> Result<Option<Session>, StoreError> {
+        with_conn!(self, |c| sessions::table
+            .find(id)
+            .filter(diesel::dsl::exists(signing_keys::table.find(kid)))
+            .select(Session::as_select())
+            .first(c)
+            .optional())
+    }
+
     /// Ends a session now, and with it every token of it; false when it was over already.
     ///
     /// # Errors
@@ -154,6 +179,19 @@ impl Tx<'_> {
             .set(sessions::revoked_at.eq(now))
             .execute(c))?;
         Ok(revoked > 0)
+    }
+
+    /// Ends every session that was opened with this secret now; gives how many there were.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn revoke_secret_sessions(&mut self, secret: ClientSecretId) -> Result<usize, StoreError> {
+        let now = At(self.now);
+        with_conn!(self, |c| diesel::update(sessions::table)
+            .filter(sessions::client_secret_id.eq(Some(secret)))
+            .filter(sessions::revoked_at.is_null())
+            .set(sessions::revoked_at.eq(now))
+            .execute(c))
     }
 
     /// Ends every session of one app installation of a patient now; gives how many there were.

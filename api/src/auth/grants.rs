@@ -8,8 +8,8 @@
 //! for a month: tokens spent before then are forgotten, and whoever comes with one has to enrol again,
 //! which ends the session of the same installation too.
 
-use aftercare::care;
-use aftercare::ids::{ClinicId, PatientId, RefreshTokenId, SessionId};
+use aftercare::care::{self, ACCESS_LIFETIME};
+use aftercare::ids::{ClientSecretId, ClinicId, PatientId, RefreshTokenId, SessionId};
 use aftercare::store::{AuditEntry, Consent, ConsentKind, RefreshToken, Session, StoreError, Tx};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -18,7 +18,7 @@ use secrecy::SecretString;
 use uuid::Uuid;
 
 use super::secrets;
-use super::token::{ACCESS_LIFETIME, Role};
+use super::token::Role;
 
 /// How long an enrolment code is good for, in elapsed time.
 const ENROLMENT_LIFETIME: SignedDuration = SignedDuration::from_hours(72);
@@ -52,16 +52,21 @@ pub(crate) struct NewEnrolment {
     pub(crate) expires_at: Timestamp,
 }
 
-/// Opens a session of a clinic's client, for as long as one access token lives.
+/// Opens a session of a clinic's client, for as long as one access token lives. `None` when the secret
+/// it showed was revoked meanwhile.
 ///
 /// # Errors
 /// When the database refuses.
 pub(crate) fn open_clinic_session(
     tx: &mut Tx<'_>,
     clinic: ClinicId,
-) -> Result<SessionId, StoreError> {
+    secret: ClientSecretId,
+) -> Result<Option<SessionId>, StoreError> {
+    if !tx.lock_client_secret(secret)? {
+        return Ok(None);
+    }
     let expires_at = tx.now() + ACCESS_LIFETIME;
-    Ok(tx.insert_clinic_session(clinic, Some(expires_at))?.id)
+    Ok(Some(tx.insert_clinic_session(clinic, secret, expires_at)?.id))
 }
 
 /// Makes an enrolment code for a patient.

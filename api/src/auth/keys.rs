@@ -1,31 +1,33 @@
 //! The keys that access tokens are signed with.
 //!
-//! They live sealed in the database, so that every server on it accepts every other's tokens. The
-//! newest key that is not retired signs; a retired one is accepted for as long as tokens it signed
-//! may live. Servers read the table again every minute, and at once when a token names a key they do
-//! not know: a rotation needs no restart.
+//! They live sealed in the database, so that every server on it accepts every other's tokens, and take
+//! turns as [`aftercare::care::rotate_signing_keys`] says. Servers read the table again every minute,
+//! and at once when a token names a key they do not know: a rotation needs no restart.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use aftercare::care;
 use aftercare::clock::Env;
 use aftercare::ids::SessionId;
-use aftercare::store::{SigningKey, Store, StoreError, Tx};
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use aftercare::store::{SigningKey, Store, StoreError};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
 use jsonwebtoken::{DecodingKey, EncodingKey};
 use secrecy::ExposeSecret as _;
 use uuid::Uuid;
 
-use super::token::{self, ACCESS_LIFETIME, Claims, Role, TokenError};
+use super::token::{self, Claims, Role, TokenError};
 use crate::dto::{Jwk, JwkSet};
 use crate::problem::Problem;
 
-/// How old what was read may be before it is read again.
+/// How old what was read may be before it is read again, to check tokens with …
 const FRESH: Duration = Duration::from_mins(1);
+/// … and to sign them with: a key that was destroyed must not sign on.
+const FRESH_TO_SIGN: Duration = Duration::from_secs(1);
 /// How often tokens with unknown keys may make us read the table.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -37,7 +39,7 @@ pub(crate) struct KeyRing {
     forced: Mutex<Option<Instant>>,
 }
 
-/// The newest key, at hand: signing with it needs no database.
+/// The key whose turn it is, at hand: signing with it needs no database.
 pub(crate) struct Signer {
     env: Env,
     ring: Arc<Ring>,
@@ -53,16 +55,29 @@ impl Signer {
         issuer: &str,
         who: (Role, Uuid, SessionId),
     ) -> Result<String, Problem> {
-        let (kid, key) = &self.ring.signing;
-        token::mint(&self.env, issuer, (kid, key), who).map_err(|e| Problem::internal(&e))
+        let key = care::signing_key(&self.ring.keys, self.env.now());
+        let Some((key, private)) = key.and_then(|key| Some((key, key.private.as_ref()?))) else {
+            return Err(no_key().into());
+        };
+        let private = EncodingKey::from_ed_der(private.expose_secret());
+        token::mint(&self.env, issuer, (&key.kid, &private), who).map_err(|e| Problem::internal(&e))
     }
 }
 
 struct Ring {
-    signing: (String, EncodingKey),
+    keys: Vec<SigningKey>,
     verifying: HashMap<String, DecodingKey>,
     public: JwkSet,
-    read_at: Instant,
+    read_at: (Instant, Timestamp),
+}
+
+impl Ring {
+    /// Whether it was read less than `age` ago, by the clock that the keys' turns go by too: the other
+    /// stands still while a machine sleeps.
+    fn is_young(&self, age: Duration, now: Timestamp) -> bool {
+        let (read_at, clock_then) = self.read_at;
+        read_at.elapsed() < age && now.duration_since(clock_then).unsigned_abs() < age
+    }
 }
 
 impl KeyRing {
@@ -86,7 +101,7 @@ impl KeyRing {
     /// # Errors
     /// When the keys cannot be read.
     pub(crate) async fn signer(&self) -> Result<Signer, Problem> {
-        Ok(Signer { env: self.store.env().clone(), ring: self.fresh(FRESH).await? })
+        Ok(Signer { env: self.store.env().clone(), ring: self.fresh(FRESH_TO_SIGN).await? })
     }
 
     /// Checks an access token, all but its session.
@@ -107,7 +122,7 @@ impl KeyRing {
             ring = self.fresh(Duration::ZERO).await?;
         }
         let Some(key) = ring.verifying.get(&kid) else { return Ok(Err(TokenError::UnknownKey)) };
-        Ok(token::verify(token, key, issuer, self.store.env().now()))
+        Ok(token::verify(token, (&kid, key), issuer, self.store.env().now()))
     }
 
     /// Whether an unknown key may make us read the table now: not again within [`PAUSE`], because anybody
@@ -125,7 +140,7 @@ impl KeyRing {
     /// The ring, read again if it is older than `age`.
     async fn fresh(&self, age: Duration) -> Result<Arc<Ring>, StoreError> {
         let known = Arc::clone(&self.ring.read().unwrap_or_else(PoisonError::into_inner));
-        if known.read_at.elapsed() < age {
+        if known.is_young(age, self.store.env().now()) {
             return Ok(known);
         }
         let ring = Arc::new(read(&self.store).await?);
@@ -141,54 +156,38 @@ impl fmt::Debug for KeyRing {
 }
 
 async fn read(store: &Store) -> Result<Ring, StoreError> {
-    let keys = store.read(all).await?;
-    let keys = if keys.iter().any(|key| key.retired_at.is_none()) {
-        keys
-    } else {
-        store.write(add_first).await?
-    };
-    let now = store.env().now();
-    let alive = |key: &&SigningKey| key.retired_at.is_none_or(|at| at + ACCESS_LIFETIME > now);
-    let keys: Vec<&SigningKey> = keys.iter().filter(alive).collect();
-    let newest =
-        keys.iter().filter(|key| key.retired_at.is_none()).max_by_key(|key| key.created_at);
-    let newest = newest.ok_or_else(|| StoreError::Corrupt("no signing key".to_owned()))?;
+    let read_at = (Instant::now(), store.env().now());
+    let keys = cared_for(store).await?;
     Ok(Ring {
-        signing: (newest.kid.clone(), EncodingKey::from_ed_der(newest.private.expose_secret())),
         verifying: keys
             .iter()
             .map(|key| (key.kid.clone(), DecodingKey::from_ed_der(&key.public)))
             .collect(),
-        public: JwkSet { keys: keys.iter().map(|key| jwk(key)).collect() },
-        read_at: Instant::now(),
+        public: JwkSet { keys: keys.iter().map(jwk).collect() },
+        keys,
+        read_at,
     })
 }
 
-fn all(tx: &mut Tx<'_>) -> Result<Vec<SigningKey>, StoreError> {
-    tx.signing_keys()
-}
-
-/// Makes the first key, unless another server was faster.
-fn add_first(tx: &mut Tx<'_>) -> Result<Vec<SigningKey>, StoreError> {
-    let keys = tx.signing_keys()?;
-    if keys.iter().any(|key| key.retired_at.is_none()) {
+/// The keys, after whatever they needed was done: a first one made, those that are over destroyed. A
+/// database that takes no writes now keeps no token from being checked.
+async fn cared_for(store: &Store) -> Result<Vec<SigningKey>, StoreError> {
+    let keys = store.read(|tx| tx.signing_keys()).await?;
+    let now = store.env().now();
+    if !care::needs_care(&keys, now) {
         return Ok(keys);
     }
-    add_signing_key(tx)?;
-    tx.signing_keys()
+    match store.write(care::ensure_signing_key).await {
+        Err(error) if care::signing_key(&keys, now).is_some() => {
+            tracing::warn!(%error, "signing keys that are over could not be destroyed yet");
+            Ok(keys)
+        }
+        cared_for => cared_for,
+    }
 }
 
-/// Makes a key that signs from now on, beside those that are there.
-///
-/// # Errors
-/// When the database fails.
-pub fn add_signing_key(tx: &mut Tx<'_>) -> Result<String, StoreError> {
-    let failed = |_| StoreError::Internal("an Ed25519 key could not be made".to_owned());
-    let pair = Ed25519KeyPair::generate().map_err(failed)?;
-    let private = pair.to_pkcs8v1().map_err(failed)?;
-    let kid = tx.env().uuid().simple().to_string();
-    tx.insert_signing_key(&kid, private.as_ref(), pair.public_key().as_ref())?;
-    Ok(kid)
+fn no_key() -> StoreError {
+    StoreError::Corrupt("no signing key".to_owned())
 }
 
 fn jwk(key: &SigningKey) -> Jwk {

@@ -1,8 +1,9 @@
 //! Who is calling.
 //!
 //! A handler takes [`ClinicAuth`], [`PatientAuth`] or [`AnyAuth`] and so can only be reached by who
-//! may. The token is checked by itself first (which costs no query) and then its session is looked up:
-//! a revoked session ends at once, however long its tokens would still live. Only then is the
+//! may. The token is checked by itself first (which costs no query) and then its session and its key are
+//! looked up: a session that is revoked ends at once, however long its tokens would still live, and so
+//! does every token of a key that is destroyed. Only then is the
 //! caller's rate counted, so that a token which was revoked spends its address's budget and not its
 //! clinic's.
 
@@ -16,11 +17,10 @@ pub use clients::{NewClinic, NewClinicError, create_clinic};
 pub(crate) use grants::{
     Grant, NewEnrolment, Refresh, enrol, open_clinic_session, redeem, refresh, revoke_session,
 };
-pub use keys::add_signing_key;
 pub(crate) use keys::{KeyRing, Signer};
 pub use secrets::HashError;
 pub(crate) use secrets::Hasher;
-pub use token::{ACCESS_LIFETIME, Role};
+pub use token::Role;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -125,8 +125,9 @@ async fn authenticate(request: &HttpRequest) -> Result<Session, Problem> {
             return Err(invalid());
         }
     };
-    let (role, sid) = (claims.role, claims.sid);
-    let session = api.store.read(move |tx| tx.session(sid)).await.map_err(Problem::from)?;
+    let (role, sid, kid) = (claims.role, claims.sid, claims.kid);
+    let session = api.store.read(move |tx| tx.session_under_key(sid, &kid)).await;
+    let session = session.map_err(Problem::from)?;
     let now = api.env().now();
     let session =
         session.filter(|session| session.is_live(now) && subject(session) == (role, claims.sub));

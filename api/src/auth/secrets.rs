@@ -45,7 +45,7 @@ impl Hasher {
         Ok(Self { permits: Arc::new(Semaphore::new(HASHES_AT_ONCE)), decoy: decoy.into() })
     }
 
-    /// Whether `secret` is the one behind one of `hashes`. With none to compare, it takes as long as
+    /// Which of `hashes` is that of `secret`, by its place. With none to compare, it takes as long as
     /// with one.
     ///
     /// # Errors
@@ -54,15 +54,15 @@ impl Hasher {
         &self,
         secret: SecretString,
         hashes: Vec<String>,
-    ) -> Result<bool, HashError> {
+    ) -> Result<Option<usize>, HashError> {
         let _permit = self.permits.acquire().await.map_err(|_| HashError)?;
         let decoy = Arc::clone(&self.decoy);
         let check = move || {
             if hashes.is_empty() {
                 verify(&secret, &decoy);
-                return false;
+                return None;
             }
-            hashes.iter().any(|hash| verify(&secret, hash))
+            hashes.iter().position(|hash| verify(&secret, hash))
         };
         tokio::task::spawn_blocking(check).await.map_err(|_| HashError)
     }
@@ -98,9 +98,9 @@ mod tests {
         let (one, two) = (random(&env, "acs_"), random(&env, "acs_"));
         let hashes = vec![hash(&env, &one).unwrap(), hash(&env, &two).unwrap()];
         assert!(hashes[0].starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", hashes[0]);
-        assert!(checker.matches(two.clone(), hashes.clone()).await.unwrap());
-        assert!(!checker.matches(two, hashes[..1].to_vec()).await.unwrap());
-        assert!(!checker.matches(one, Vec::new()).await.unwrap());
+        assert_eq!(checker.matches(two.clone(), hashes.clone()).await.unwrap(), Some(1));
+        assert_eq!(checker.matches(two, hashes[..1].to_vec()).await.unwrap(), None);
+        assert_eq!(checker.matches(one, Vec::new()).await.unwrap(), None);
     }
 
     #[test]

@@ -8,15 +8,13 @@
 
 use std::fmt;
 
+use aftercare::care::ACCESS_LIFETIME;
 use aftercare::clock::Env;
 use aftercare::ids::SessionId;
 use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-
-/// How long an access token is good for, in elapsed time.
-pub const ACCESS_LIFETIME: SignedDuration = SignedDuration::from_mins(15);
 
 /// How long before it was issued a token is good already, so that two servers whose clocks differ by
 /// a little accept each other's. Elapsed time.
@@ -58,6 +56,9 @@ impl fmt::Display for Role {
 /// What a token says; times are seconds since 1970.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Claims {
+    /// The key that signed it.
+    #[serde(skip)]
+    pub(crate) kid: String,
     iss: String,
     aud: String,
     pub(crate) sub: Uuid,
@@ -97,6 +98,7 @@ pub(crate) fn mint(
     let now = env.now();
     let iat = now.as_second();
     let claims = Claims {
+        kid: String::new(),
         iss: issuer.to_owned(),
         aud: issuer.to_owned(),
         sub: subject,
@@ -131,13 +133,13 @@ pub(crate) fn key_id(token: &str) -> Result<String, TokenError> {
     }
 }
 
-/// Checks a token's signature and every claim.
+/// Checks a token's signature, which is to be that of the key `kid`, and every claim.
 ///
 /// # Errors
 /// Whatever is not a token of this issuer that holds at `now`.
 pub(crate) fn verify(
     token: &str,
-    key: &DecodingKey,
+    (kid, key): (&str, &DecodingKey),
     issuer: &str,
     now: Timestamp,
 ) -> Result<Claims, TokenError> {
@@ -158,7 +160,7 @@ pub(crate) fn verify(
     if claims.nbf > now || claims.iat > now.saturating_add(NOT_BEFORE_SLACK.as_secs()) {
         return Err(TokenError::TooEarly);
     }
-    Ok(claims)
+    Ok(Claims { kid: kid.to_owned(), ..claims })
 }
 
 #[cfg(test)]
@@ -201,7 +203,7 @@ mod tests {
 
         fn check(&self, token: &str) -> Result<Claims, TokenError> {
             assert_eq!(key_id(token)?, "k1");
-            verify(token, &self.decoding, ISSUER, self.env.now())
+            verify(token, ("k1", &self.decoding), ISSUER, self.env.now())
         }
 
         /// A token whose header and claims were tampered with before it was signed with our key.

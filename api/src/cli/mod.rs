@@ -3,6 +3,7 @@
 
 mod demo;
 mod emulator;
+mod keys;
 mod logging;
 mod operate;
 mod plan;
@@ -43,6 +44,9 @@ enum Command {
     /// Work on clinics
     #[command(subcommand)]
     Clinic(operate::ClinicCommand),
+    /// Work on the server's keys
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// Stop sending; intake goes on and nothing due is lost before its use-by
     Pause(operate::PauseArgs),
     /// Send again
@@ -98,6 +102,7 @@ fn carry_out(command: Command) -> Result<(), Failure> {
         Command::Scheduler(args) => wait_for(serve::scheduler(args)),
         Command::Migrate(args) => wait_for(operate::migrate(args)),
         Command::Clinic(command) => wait_for(operate::clinic(command)),
+        Command::Keys(command) => wait_for(keys::keys(command)),
         Command::Pause(args) => wait_for(operate::pause(args, true)),
         Command::Resume(args) => wait_for(operate::pause(args, false)),
         Command::FcmEmulator(args) => wait_for(emulator::run(args)),

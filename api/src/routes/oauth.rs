@@ -13,12 +13,13 @@ use actix_web::http::header::{
 };
 use actix_web::web::Data;
 use actix_web::{FromRequest, HttpRequest, HttpResponse, get, post};
+use aftercare::care::ACCESS_LIFETIME;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret as _, SecretString};
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use crate::auth::{self, ACCESS_LIFETIME, Grant, Refresh, Role, Signer};
+use crate::auth::{self, Grant, Refresh, Role, Signer};
 use crate::dto::{JwkSet, RevokeRequest, TokenAnswer, TokenError, TokenRequest};
 use crate::fields::{Form, form, read_form};
 use crate::problem::Problem;
@@ -216,18 +217,20 @@ async fn client_credentials(
 ) -> Result<TokenAnswer, Refused> {
     let (client_id, secret) = credentials(request, parameters)?;
     let known = api.store.read(move |tx| tx.clinic_by_client_id(&client_id)).await;
-    let (clinic, hashes) = match known.map_err(Problem::from)? {
-        Some((clinic, secrets)) => (Some(clinic.id), secrets.into_iter().map(|s| s.hash).collect()),
-        None => (None, Vec::new()),
+    let (clinic, secrets) = known.map_err(Problem::from)?.unzip();
+    let secrets = secrets.unwrap_or_default();
+    let hashes = secrets.iter().map(|known| known.hash.clone()).collect();
+    let shown = api.hasher.matches(secret, hashes).await.map_err(|e| Problem::internal(&e))?;
+    let shown = shown.and_then(|place| secrets.get(place)).map(|known| known.id);
+    let Some((clinic, shown)) = clinic.map(|clinic| clinic.id).zip(shown) else {
+        return Err(Refused::client());
     };
-    let matches = api.hasher.matches(secret, hashes).await.map_err(|e| Problem::internal(&e))?;
-    let Some(clinic) = clinic.filter(|_| matches) else { return Err(Refused::client()) };
     if parameters.get("scope").is_some_and(|scope| scope != Role::Clinic.as_str()) {
         return Err(Refused::bad("invalid_scope", "The scope of a clinic's client is clinic"));
     }
     let signer = api.keys.signer().await?;
-    let opened = api.store.write(move |tx| auth::open_clinic_session(tx, clinic)).await;
-    let session = opened.map_err(Problem::from)?;
+    let opened = api.store.write(move |tx| auth::open_clinic_session(tx, clinic, shown)).await;
+    let Some(session) = opened.map_err(Problem::from)? else { return Err(Refused::client()) };
     let grant = Grant { session, role: Role::Clinic, subject: clinic.0, refresh_token: None };
     Ok(answer(api, &signer, grant)?)
 }
@@ -336,7 +339,7 @@ async fn end_session(api: &Api, request: &HttpRequest, form: OAuthForm) -> Resul
     let claims = api.keys.verify(&api.public_url, token).await?;
     let token = SecretString::from(token);
     let known = match claims {
-        Ok(claims) => api.store.read(move |tx| tx.session(claims.sid)).await,
+        Ok(claims) => api.store.read(move |tx| tx.session_under_key(claims.sid, &claims.kid)).await,
         Err(_) => api.store.read(move |tx| tx.session_of_refresh_token(&token)).await,
     };
     let Some(session) = known.map_err(Problem::from)? else {

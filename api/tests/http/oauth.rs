@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use aftercare::care;
 use aftercare_api::{ApiConfig, NothingElse, start};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -206,8 +207,11 @@ async fn a_new_signing_key_needs_no_restart() {
     assert_eq!(keys["keys"][0]["alg"], "EdDSA");
     assert_eq!(keys["keys"][0].get("d"), None);
 
-    api.clock.advance(SignedDuration::from_secs(1));
-    let kid = api.store.write(aftercare_api::add_signing_key).await.unwrap();
+    let kid = api.store.write(care::rotate_signing_keys).await.unwrap().next;
+    api.clock.advance(care::PUBLISHED_AHEAD - SignedDuration::from_secs(60));
+    let first_still = api.clinic_token().await;
+    api.get("/v1/protocols").bearer(&first).send().await.expect(200);
+    api.clock.advance(SignedDuration::from_secs(60));
     let mut config = ApiConfig::new("127.0.0.1:0".parse().unwrap());
     config.public_url = Some(api.handle.public_url().to_owned());
     let elsewhere =
@@ -221,5 +225,5 @@ async fn a_new_signing_key_needs_no_restart() {
     assert_eq!(header["kid"], kid.as_str());
     assert_eq!(header["typ"], "at+jwt");
     api.get("/v1/protocols").bearer(signed_elsewhere).send().await.expect(200);
-    api.get("/v1/protocols").bearer(&first).send().await.expect(200);
+    api.get("/v1/protocols").bearer(&first_still).send().await.expect(200);
 }

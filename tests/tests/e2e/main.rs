@@ -17,6 +17,7 @@ mod database;
 mod disk;
 mod fcm_outages;
 mod isolation;
+mod keys;
 mod phones;
 mod readme;
 mod refusals;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use aftercare::care::{self, dispatch};
 use aftercare::clock::Clock;
 use aftercare::locale::Locale;
-use aftercare::store::Reminder;
+use aftercare::store::{Reminder, Store};
 use aftercare_api::{
     ApiConfig, ApiHandle, Limits, NewClinic, NothingElse, Rate, create_clinic, start as start_api,
 };
@@ -35,7 +35,7 @@ pub(crate) struct Stage {
     clinic: NewClinic,
     /// The clinic's token, and when it is used.
     token: Mutex<Option<(String, Range<Timestamp>)>>,
-    _api: ApiHandle,
+    api: ApiHandle,
 }
 
 /// A push as FCM took it.
@@ -71,12 +71,20 @@ impl Stage {
         };
         let scheduler = Scheduler::start(bed.store.clone(), scheduler).unwrap();
         bed.store.write(care::seed_protocols).await.unwrap();
-        let api = api(&bed).await;
+        let api = api(bed.store.clone(), None).await;
         let locale: Locale = "en".parse().unwrap();
         let zone = "Europe/Lisbon".parse().unwrap();
         let clinic = create_clinic(&bed.store, "Pele Nova", zone, locale).await.unwrap();
         let http = Http(api.addr());
-        Self { bed, http, fcm, scheduler, clinic, token: Mutex::default(), _api: api }
+        Self { bed, http, fcm, scheduler, clinic, token: Mutex::default(), api }
+    }
+
+    /// Another API server on the same database, as another process would be; it runs as long as the test's runtime.
+    pub(crate) async fn another_server(&self) -> (ApiHandle, Http) {
+        let store = self.bed.again().await;
+        let server = api(store, Some(self.api.public_url().to_owned())).await;
+        let http = Http(server.addr());
+        (server, http)
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -262,14 +270,15 @@ impl Push {
     }
 }
 
-async fn api(bed: &Bed) -> ApiHandle {
+async fn api(store: Store, public_url: Option<String>) -> ApiHandle {
     let rate = Rate::new(1_000_000, Duration::from_secs(1), 1_000_000);
     let config = ApiConfig {
         limits: Limits { credential: rate, bad_bearer: rate, failures: rate },
         workers: std::num::NonZeroUsize::new(1),
+        public_url,
         ..ApiConfig::new(([127, 0, 0, 1], 0).into())
     };
-    start_api(bed.store.clone(), config, Arc::new(NothingElse), Arc::new(|| ())).await.unwrap()
+    start_api(store, config, Arc::new(NothingElse), Arc::new(|| ())).await.unwrap()
 }
 
 /// The session-done event of a known patient.

@@ -11,7 +11,8 @@ async fn a_session_lives_until_it_ends(bed: Bed) {
     let now = bed.now();
     bed.store
         .write(move |tx| {
-            let client = tx.insert_clinic_session(clinic.id, Some(now + HOUR))?;
+            let secret = tx.insert_client_secret(clinic.id, "hash")?;
+            let client = tx.insert_clinic_session(clinic.id, secret, now + HOUR)?;
             let app = tx.insert_patient_session(clinic.id, patient.id, "i-1", None)?;
             assert_eq!(tx.session(client.id)?, Some(client.clone()));
             assert!(client.is_live(now) && !client.is_live(now + HOUR));
@@ -35,7 +36,8 @@ async fn what_is_over_is_forgotten(bed: Bed) {
     let now = bed.now();
     bed.store
         .write(move |tx| {
-            let client = tx.insert_clinic_session(clinic.id, Some(now + HOUR))?;
+            let secret = tx.insert_client_secret(clinic.id, "hash")?;
+            let client = tx.insert_clinic_session(clinic.id, secret, now + HOUR)?;
             let left = tx.insert_patient_session(clinic.id, patient.id, "i-1", None)?;
             tx.insert_refresh_token(left.id, &"left".into(), now + 9 * HOUR)?;
             let open = tx.insert_patient_session(clinic.id, patient.id, "i-2", None)?;
@@ -144,21 +146,57 @@ async fn an_invitation_is_redeemed_once(bed: Bed) {
     assert_eq!(late("code-3").await, None, "unknown");
 }
 
-async fn signing_keys_come_back_until_they_retire(bed: Bed) {
-    bed.store.write(|tx| tx.insert_signing_key("k1", b"private-1", b"public-1")).await.unwrap();
-    bed.clock.advance(HOUR);
-    bed.store.write(|tx| tx.insert_signing_key("k2", b"private-2", b"public-2")).await.unwrap();
+async fn signing_keys_come_back_until_they_are_forgotten(bed: Bed) {
+    let now = bed.now();
+    bed.store
+        .write(move |tx| tx.insert_signing_key("k1", b"private-1", b"public-1", now))
+        .await
+        .unwrap();
+    bed.clock.advance(MINUTE);
+    bed.store
+        .write(move |tx| {
+            tx.lock_signing_keys()?;
+            tx.insert_signing_key("k2", b"private-2", b"public-2", now + HOUR)?;
+            assert_eq!(tx.retire_signing_keys(now + HOUR, "k2")?, 1);
+            assert_eq!(tx.retire_signing_keys(now + 2 * HOUR, "k2")?, 0, "the first end counts");
+            let [next, old] = tx.signing_keys()?.try_into().unwrap();
+            assert_eq!((next.kid.as_str(), next.signs_from), ("k2", now + HOUR));
+            assert_eq!((next.created_at, next.retired_at), (now + MINUTE, None));
+            assert_eq!((old.kid.as_str(), old.retired_at), ("k1", Some(now + HOUR)));
+            assert_eq!(old.private.unwrap().expose_secret(), b"private-1");
+            assert_eq!(old.public, b"public-1");
+
+            assert_eq!(tx.destroy_private_halves(now + MINUTE)?, 0);
+            assert_eq!(tx.destroy_private_halves(now + HOUR)?, 1);
+            assert_eq!(tx.destroy_private_halves(now + HOUR)?, 0);
+            let [next, old] = tx.signing_keys()?.try_into().unwrap();
+            assert!(next.private.is_some() && old.private.is_none());
+            assert_eq!(old.public, b"public-1");
+
+            assert_eq!(tx.forget_signing_keys(now + MINUTE)?, 0);
+            assert_eq!(tx.forget_signing_keys(now + HOUR)?, 1);
+            assert!(tx.delete_signing_key("k2")?);
+            assert!(!tx.delete_signing_key("k2")?);
+            assert!(tx.signing_keys()?.is_empty());
+            Ok::<_, StoreError>(())
+        })
+        .await
+        .unwrap();
+}
+
+async fn a_session_counts_under_a_key_that_is_there(bed: Bed) {
+    let (clinic, patient) = clinic_and_patient(&bed.store).await;
     let now = bed.now();
     bed.store
         .write(move |tx| {
-            assert!(tx.retire_signing_key("k1")?);
-            assert!(!tx.retire_signing_key("k1")?);
-            assert!(!tx.retire_signing_key("k3")?);
-            let [young, old] = tx.signing_keys()?.try_into().unwrap();
-            assert_eq!((young.kid.as_str(), young.retired_at), ("k2", None));
-            assert_eq!((old.kid.as_str(), old.retired_at), ("k1", Some(now)));
-            assert_eq!(young.private.expose_secret(), b"private-2");
-            assert_eq!(young.public, b"public-2");
+            tx.insert_signing_key("k1", b"private", b"public", now)?;
+            let app = tx.insert_patient_session(clinic.id, patient.id, "i-1", None)?;
+            assert_eq!(tx.session_under_key(app.id, "k1")?, Some(app.clone()));
+            assert_eq!(tx.session_under_key(app.id, "k2")?, None);
+            assert_eq!(tx.session_under_key(tx.env().id(), "k1")?, None);
+            tx.delete_signing_key("k1")?;
+            assert_eq!(tx.session_under_key(app.id, "k1")?, None);
+            assert_eq!(tx.session(app.id)?, Some(app));
             Ok::<_, StoreError>(())
         })
         .await
@@ -170,5 +208,6 @@ on_both_engines!(
     what_is_over_is_forgotten,
     a_refresh_token_is_spent_once,
     an_invitation_is_redeemed_once,
-    signing_keys_come_back_until_they_retire,
+    signing_keys_come_back_until_they_are_forgotten,
+    a_session_counts_under_a_key_that_is_there,
 );
