@@ -114,22 +114,22 @@ fn uncached(status: StatusCode) -> actix_web::HttpResponseBuilder {
 enum FormRefused {
     /// `invalid_request`
     #[response(status = 408)]
-    Slow(#[to_schema] TokenError),
+    Slow(TokenError),
     /// `invalid_request`
     #[response(status = 413)]
-    Large(#[to_schema] TokenError),
+    Large(TokenError),
     /// `invalid_request`
     #[response(status = 415)]
-    NoForm(#[to_schema] TokenError),
+    NoForm(TokenError),
     /// `temporarily_unavailable`: too many failures from this address
     #[response(status = 429)]
-    TooMany(#[to_schema] TokenError),
+    TooMany(TokenError),
     /// `server_error`
     #[response(status = 500)]
-    Failed(#[to_schema] TokenError),
+    Failed(TokenError),
     /// `temporarily_unavailable`
     #[response(status = 503)]
-    Unavailable(#[to_schema] TokenError),
+    Unavailable(TokenError),
 }
 
 /// A form read with the errors of RFC 6749.
