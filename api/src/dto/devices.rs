@@ -6,7 +6,7 @@ use aftercare::store::{AddressKind, DeliveryMode, DeviceRegistration, Platform};
 use aftercare::zone::Zone;
 use serde::Deserialize;
 use utoipa::ToSchema;
-use utoipa::openapi::schema::{Object, Type};
+use utoipa::openapi::schema::{Object, SchemaType, Type};
 
 use crate::fields::{Fields, FromFields, parse};
 
@@ -33,11 +33,15 @@ fn platforms() -> Object {
 }
 
 fn deliveries() -> Object {
-    one_of(
-        DeliveryMode::ALL.iter().map(|mode| mode.as_str()),
-        "How reminders reach the patient: the push shows itself, or the app schedules its own notification \
-         and shows it unless the push came first. `push` if left out.",
-    )
+    let words = DeliveryMode::ALL.iter().map(|mode| Some(mode.as_str()));
+    Object::builder()
+        .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
+        .enum_values(Some(words.chain([None])))
+        .description(Some(
+            "How reminders reach the patient: the push shows itself, or the app schedules its own \
+             notification and shows it unless the push came first. `push` if left out.",
+        ))
+        .build()
 }
 
 /// What an app tells of its installation; sent again on every start.
