@@ -20,7 +20,7 @@ mod state;
 mod telemetry;
 
 pub use address::{Network, NetworkError, client_address};
-pub use auth::{HashError, NewClinic, NewClinicError, Role, create_clinic};
+pub use auth::{HashError, NewClinic, NewClinicError, Role, create_clinic, token_holds};
 pub use limits::{Limits, Rate};
 pub use routes::openapi_document;
 pub use server::{ApiConfig, ApiHandle, StartError, start};

@@ -20,7 +20,7 @@ pub(crate) use grants::{
 pub(crate) use keys::{KeyRing, Signer};
 pub use secrets::HashError;
 pub(crate) use secrets::Hasher;
-pub use token::Role;
+pub use token::{Role, token_holds};
 
 use std::future::Future;
 use std::pin::Pin;

@@ -163,6 +163,14 @@ pub(crate) fn verify(
     Ok(Claims { kid: kid.to_owned(), ..claims })
 }
 
+/// Whether an access token is one of this issuer's that holds at `now`, signed with the Ed25519 key `kid`.
+/// Its session is not looked at.
+#[must_use]
+pub fn token_holds(token: &str, kid: &str, public: &[u8], issuer: &str, now: Timestamp) -> bool {
+    let key = DecodingKey::from_ed_der(public);
+    key_id(token).is_ok_and(|named| named == kid) && verify(token, (kid, &key), issuer, now).is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;

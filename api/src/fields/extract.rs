@@ -53,8 +53,16 @@ impl<T: FromFields> Body<T> {
     pub async fn read(self) -> Result<T, Problem> {
         demand_media_type(&self.request, "application/json")?;
         let bytes = read(&self.request, self.payload).await?;
-        from_object(&json::object(&bytes)?, Place::Object(String::new()))
+        read_body(&bytes)
     }
+}
+
+/// Reads the bytes of a JSON body.
+///
+/// # Errors
+/// 400 for what is not JSON, 422 for fields that are not right.
+pub fn read_body<T: FromFields>(bytes: &[u8]) -> Result<T, Problem> {
+    from_object(&json::object(bytes)?, Place::Object(String::new()))
 }
 
 impl<T> FromRequest for Body<T> {
