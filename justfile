@@ -28,6 +28,19 @@ golden:
 openapi:
     UPDATE_OPENAPI=1 cargo test -p aftercare-api --test http the_committed_document
 
+# Schemathesis against the real binary on both engines: 100,000 requests and more, another seed each time
+fuzz-api *ARGS:
+    cargo build -p aftercare-api
+    test -x target/schemathesis/bin/st || python3 -m venv target/schemathesis
+    target/schemathesis/bin/pip install --quiet -r tests/schemathesis/requirements.txt
+    target/schemathesis/bin/python tests/schemathesis/run.py --binary target/debug/aftercare \
+        --requests 100000 --examples 200 {{ARGS}}
+
+# Feed a parser random bytes (protocol_document, session_done, fcm_answer, access_token, words); needs
+# `cargo install cargo-fuzz`, and on a stable toolchain RUSTC_BOOTSTRAP=1 in the environment
+fuzz TARGET SECONDS="60":
+    cargo fuzz run {{TARGET}} -- -max_total_time={{SECONDS}} -max_len=20000
+
 # Known vulnerabilities of dependencies; needs the internet
 advisories:
     cargo deny check advisories
