@@ -68,4 +68,8 @@ ids! {
     LeaseId,
     /// One row of the audit trail.
     AuditId,
+    /// One thing said of a session after it was recorded.
+    AmendmentId,
+    /// One secret that signs a clinic's events.
+    SigningSecretId,
 }

@@ -77,6 +77,8 @@ codes! {
     Timeout = "request-timeout", REQUEST_TIMEOUT, "The request took too long to arrive";
     /// An event of the same id was recorded with other content.
     EventConflict = "event-conflict", CONFLICT, "This event id was used for another event";
+    /// The treatment was voided, and is corrected no more.
+    TreatmentVoided = "treatment-voided", CONFLICT, "The treatment was voided";
     /// The installation in the path is not the one that this session was opened for.
     OtherInstallation = "other-installation", CONFLICT, "The session belongs to another installation";
     /// The body is larger than the server takes.

@@ -4,6 +4,7 @@
 //! and its plan are recorded together or not at all. Whatever changes what planning looks at ends
 //! with [`replan`].
 
+mod amend;
 mod can;
 mod case;
 mod devices;
@@ -15,6 +16,7 @@ mod signing_keys;
 mod timeline;
 mod treatments;
 
+pub use amend::{AmendError, SessionPatch, amend_treatment, book_next_session};
 pub use can::{CanAnswer, CanError, Verdict, can};
 pub use case::{Case, cases, locked_case};
 pub use devices::{register_device, remove_device};
@@ -26,8 +28,8 @@ pub use signing_keys::{
     replace_signing_keys, rotate_signing_keys, signing_key,
 };
 pub use timeline::{
-    ClinicCard, CourseView, ReminderView, RestrictionView, Timeline, TreatmentView, timeline,
-    treatment, treatment_views,
+    ClinicCard, CourseView, ReminderView, RestrictionView, Timeline, TreatmentView, Warning,
+    timeline, treatment, treatment_views,
 };
 pub use treatments::{
     PatientRef, RecordError, Recorded, Refusal, SessionDone, record_treatment, void_treatment,

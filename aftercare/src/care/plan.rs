@@ -1,7 +1,7 @@
 //! Planning a patient anew, and writing down what changed.
 
 use super::case::{Case, key_of, locked_case};
-use crate::ids::PatientId;
+use crate::ids::{PatientId, TreatmentId};
 use crate::planner::{Change, ReminderState, diff, plan};
 use crate::store::{Reminder, StoreError, Tx};
 
@@ -31,6 +31,31 @@ pub fn replan_case(tx: &mut Tx<'_>, case: &Case) -> Result<bool, StoreError> {
     tx.save_reminders(&rows)?;
     tx.bump_plan_version(case.patient.id)?;
     Ok(true)
+}
+
+/// Takes reminders that speak for a treatment back from whoever claimed them, to where they waited.
+///
+/// # Errors
+/// When the database refuses.
+pub(super) fn take_back(
+    tx: &mut Tx<'_>,
+    case: &Case,
+    treatment: TreatmentId,
+) -> Result<(), StoreError> {
+    let speaks = |row: &&Reminder| {
+        row.state == ReminderState::Claimed
+            && row.members.iter().any(|member| member.key.treatment == treatment)
+    };
+    let back = |row: &Reminder| Reminder {
+        state: ReminderState::Planned,
+        attempt_at: row.attempt_at.or(Some(row.due_at)),
+        lease_id: None,
+        leased_until: None,
+        updated_at: tx.now(),
+        ..row.clone()
+    };
+    let rows: Vec<_> = case.reminders.iter().filter(speaks).map(back).collect();
+    tx.save_reminders(&rows)
 }
 
 /// A change as a row. It ends whatever claim there was: who held it can complete nothing.

@@ -13,10 +13,21 @@ use crate::planner::{
 };
 use crate::protocol::RuleId;
 use crate::store::{Reminder, StoreError, Treatment, Tx};
+use crate::words::words;
 use crate::zone::Zone;
 
 /// How long a cancelled reminder is still shown, so that a phone that was offline drops it too.
 const TOMBSTONE: SignedDuration = SignedDuration::from_hours(24 * 7);
+
+words! {
+    /// What a clinic should know of a treatment, though it is taken as it is.
+    Warning {
+        /// The next session is booked for a day before the protocol's interval is over.
+        EarlierThanInterval = "earlier-than-interval",
+        /// The next session is booked, but the course has all its sessions.
+        CourseComplete = "course-complete",
+    }
+}
 
 /// A treatment and its plan.
 #[derive(Debug)]
@@ -39,6 +50,8 @@ pub struct TreatmentView {
     pub reminders: Vec<ReminderView>,
     /// Whether a push would be seen now.
     pub reachable: bool,
+    /// What looks wrong, and may be right.
+    pub warnings: Vec<Warning>,
 }
 
 /// A restriction, with its end on the patient's wall.
@@ -178,8 +191,24 @@ impl Case {
             restrictions: restrictions.map(|held| self.restriction(held)).collect(),
             reminders: self.reminders.iter().filter(carries).map(|r| self.reminder(r)).collect(),
             reachable: self.devices.iter().any(reachable),
+            warnings: self.warnings(facts),
             treatment,
         }
+    }
+
+    fn warnings(&self, treatment: &TreatmentFacts) -> Vec<Warning> {
+        let mut warnings = Vec::new();
+        let Some(booked) = treatment.next_session_at.filter(|_| !treatment.voided) else {
+            return warnings;
+        };
+        let day = booked.to_zoned(treatment.zone.tz().clone()).date();
+        if treatment.anchor(self.zone()).next_session_on().is_some_and(|earliest| day < earliest) {
+            warnings.push(Warning::EarlierThanInterval);
+        }
+        if self.courses.get(&treatment.id).is_some_and(|course| course.session >= course.of) {
+            warnings.push(Warning::CourseComplete);
+        }
+        warnings
     }
 
     fn timeline(&self, now: Timestamp) -> Timeline {

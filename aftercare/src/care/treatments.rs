@@ -118,6 +118,20 @@ pub enum Refusal {
     NextSessionOutOfRange,
 }
 
+impl Refusal {
+    pub(super) fn unknown_protocol(tx: &mut Tx<'_>, clinic: ClinicId) -> Result<Self, StoreError> {
+        let known = tx.protocols(clinic)?.into_iter().map(|record| record.slug).collect();
+        Ok(Self::UnknownProtocol { known })
+    }
+
+    /// The first of the areas where the protocol is not applied.
+    pub(super) fn of_areas(protocol: &Protocol, areas: &BTreeSet<Area>) -> Option<Self> {
+        let area = *areas.difference(&protocol.areas).next()?;
+        let known = protocol.areas.iter().map(ToString::to_string).collect();
+        Some(Self::AreaNotTreated { area, known })
+    }
+}
+
 /// Records a completed session and plans its reminders, or finds that it was recorded before.
 ///
 /// # Errors
@@ -176,7 +190,7 @@ pub fn void_treatment(
 /// Plain events: their ids are apart from those of CloudEvents and FHIR.
 const NAMESPACE: &str = "event";
 
-fn plan_and_note(
+pub(super) fn plan_and_note(
     tx: &mut Tx<'_>,
     patient: PatientId,
     treatment: &Treatment,
@@ -224,15 +238,14 @@ fn examine(
     clinic: ClinicId,
     event: &SessionDone,
 ) -> Result<(ProtocolRecord, BTreeSet<Area>), RecordError> {
-    let mut refusals = refused_times(event, tx.now());
+    let mut refusals = refused_times(event.completed_at, event.next_session_at, tx.now());
     if let PatientRef::Known(reference) = &event.patient
         && tx.patient_by_ref(clinic, reference)?.is_none()
     {
         refusals.push(Refusal::UnknownPatient);
     }
     let Some(record) = tx.latest_protocol(clinic, &event.protocol)? else {
-        let known = tx.protocols(clinic)?.into_iter().map(|record| record.slug).collect();
-        refusals.push(Refusal::UnknownProtocol { known });
+        refusals.push(Refusal::unknown_protocol(tx, clinic)?);
         return Err(RecordError::Refused(refusals));
     };
     match areas(protocol_of(&record)?.as_ref(), event.areas.as_ref()) {
@@ -243,16 +256,20 @@ fn examine(
     Err(RecordError::Refused(refusals))
 }
 
-fn refused_times(event: &SessionDone, now: Timestamp) -> Vec<Refusal> {
+pub(super) fn refused_times(
+    completed_at: Timestamp,
+    next_session_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Vec<Refusal> {
     let mut refusals = Vec::new();
-    if event.completed_at < EARLIEST {
+    if completed_at < EARLIEST {
         refusals.push(Refusal::CompletedTooLongAgo);
     }
-    if event.completed_at.duration_since(now) > CLOCK_SKEW {
+    if completed_at.duration_since(now) > CLOCK_SKEW {
         refusals.push(Refusal::CompletedInFuture);
     }
-    if let Some(next) = event.next_session_at {
-        let ahead = next.duration_since(event.completed_at);
+    if let Some(next) = next_session_at {
+        let ahead = next.duration_since(completed_at);
         if ahead <= SignedDuration::ZERO || ahead > LONGEST_BOOKING {
             refusals.push(Refusal::NextSessionOutOfRange);
         }
@@ -262,11 +279,10 @@ fn refused_times(event: &SessionDone, now: Timestamp) -> Vec<Refusal> {
 
 fn areas(protocol: &Protocol, treated: Option<&BTreeSet<Area>>) -> Result<BTreeSet<Area>, Refusal> {
     let Some(treated) = treated else { return Ok(protocol.default_areas.clone()) };
-    if let Some(area) = treated.difference(&protocol.areas).next() {
-        let known = protocol.areas.iter().map(ToString::to_string).collect();
-        return Err(Refusal::AreaNotTreated { area: *area, known });
+    match Refusal::of_areas(protocol, treated) {
+        Some(refusal) => Err(refusal),
+        None => Ok(treated.clone()),
     }
-    Ok(treated.clone())
 }
 
 fn patient(tx: &mut Tx<'_>, clinic: ClinicId, of: &PatientRef) -> Result<Patient, RecordError> {

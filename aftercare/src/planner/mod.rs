@@ -87,6 +87,8 @@ words! {
         Covered = "covered",
         /// The treatment was voided.
         Voided = "voided",
+        /// The treatment was corrected and has no such step now.
+        Amended = "amended",
         /// The next session has a date.
         Booked = "booked",
         /// The next session has no date.

@@ -77,7 +77,22 @@ pub(super) fn candidates<'f>(
             }
         }
     }
+    for standing in facts.standing.iter().filter(|standing| open(standing.state)) {
+        if !steps.contains_key(&standing.key)
+            && !candidates.iter().any(|candidate| candidate.key == standing.key)
+        {
+            let fate = Fate::Cancelled(Reason::Amended);
+            let use_by = standing.members.first().map_or(standing.due_at, |member| member.use_by);
+            let outcome = Outcome { fate, nominal_at: standing.due_at, use_by };
+            steps.insert(standing.key.clone(), outcome);
+        }
+    }
     (candidates, steps)
+}
+
+/// Whether it may still be sent.
+const fn open(state: ReminderState) -> bool {
+    matches!(state, ReminderState::Planned | ReminderState::Claimed)
 }
 
 fn by_member(facts: &Facts) -> BTreeMap<&Key, &Standing> {
@@ -126,7 +141,7 @@ impl<'f> View<'f, '_> {
         if self.covered(treatment, step, earlier) {
             return Err(Fate::Skipped(Reason::Covered));
         }
-        let (nominal_at, use_by) = moments.ok_or_else(|| self.worthless(key))?;
+        let (nominal_at, use_by) = moments.ok_or_else(|| self.worthless(key, None))?;
         let mut candidate = Candidate {
             key: key.clone(),
             treatment,
@@ -237,9 +252,14 @@ impl<'f> View<'f, '_> {
         Moment::Wall { day, at: at.saturating_add(moved) }
     }
 
-    /// What becomes of a step whose use-by is over: one that was planned has expired.
-    fn worthless(&self, key: &Key) -> Fate {
-        match self.standing.get(key) {
+    /// What becomes of a step whose use-by is over: one that was planned has expired, unless the
+    /// treatment was corrected and its use-by is another now.
+    fn worthless(&self, key: &Key, use_by: Option<Timestamp>) -> Fate {
+        let waited = self.standing.get(key).filter(|standing| {
+            let member = standing.members.iter().find(|member| &member.key == key);
+            use_by.is_none_or(|use_by| member.is_some_and(|member| member.use_by == use_by))
+        });
+        match waited {
             Some(standing) if standing.reason == Some(Reason::NoDevice) => {
                 Fate::Expired(Reason::NoDevice)
             }
@@ -253,9 +273,12 @@ impl<'f> View<'f, '_> {
     fn time(&self, candidate: &mut Candidate<'f>) -> Result<(), Fate> {
         let (now, use_by) = (self.now, candidate.use_by);
         if use_by <= now || use_by <= candidate.nominal_at {
-            return Err(self.worthless(&candidate.key));
+            return Err(self.worthless(&candidate.key, Some(use_by)));
         }
-        let queued = self.standing.get(&candidate.key).filter(|standing| self.queued(standing));
+        let queued = self
+            .standing
+            .get(&candidate.key)
+            .filter(|standing| self.queued(standing) && !self.put_off(standing, candidate));
         if let Some(standing) = queued {
             candidate.due_at = standing.due_at;
             candidate.queued = Some(&standing.key);
@@ -290,6 +313,13 @@ impl<'f> View<'f, '_> {
             && standing.due_at <= self.now
             && standing.members.iter().all(|member| self.now < member.use_by)
             && !(standing.reason == Some(Reason::NoDevice) && self.facts.reachable)
+    }
+
+    /// What waits is due later than it was planned for: its treatment was corrected.
+    fn put_off(&self, standing: &Standing, candidate: &Candidate) -> bool {
+        let member = standing.members.iter().find(|member| member.key == candidate.key);
+        candidate.nominal_at > self.now
+            && member.is_some_and(|member| member.nominal_at < candidate.nominal_at)
     }
 
     /// What waits in the queue may leave a little into quiet hours that began meanwhile.

@@ -110,6 +110,13 @@ impl DataKey {
     }
 }
 
+/// A keyed hash is as good as random bytes to whoever lacks the key it was made with.
+impl From<Digest> for DataKey {
+    fn from(Digest(key): Digest) -> Self {
+        Self(Zeroizing::new(key))
+    }
+}
+
 impl fmt::Debug for DataKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("DataKey(..)")

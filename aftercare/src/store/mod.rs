@@ -13,6 +13,7 @@
 //! Whoever changes a patient's plan locks the patient first ([`Tx::lock_patient`]), then the
 //! patient's reminders, in the order of their ids. Claims skip what is locked and never wait.
 
+mod amendments;
 mod audit;
 mod clinics;
 mod conn;
@@ -43,6 +44,9 @@ use crate::clock::Env;
 use crate::seal::MasterKey;
 use conn::{Access, Conn, Pool, Source, with_conn};
 
+pub use amendments::{
+    AmendedFields, AmendingEvent, Amendment, AmendmentKind, Booking, NewAmendment,
+};
 pub use audit::AuditEntry;
 pub use clinics::{ClientSecret, Clinic, PushContent};
 pub use consents::{Consent, ConsentKind};

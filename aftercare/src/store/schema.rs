@@ -211,6 +211,49 @@ table! {
         sent_at -> Nullable<Instant>,
         created_at -> Instant,
         updated_at -> Instant,
+        said -> Nullable<Doc>,
+    }
+}
+
+table! {
+    use diesel::sql_types::{Binary, Nullable, Text};
+    use crate::store::sql::{Id, Instant};
+    amendments (id) {
+        id -> Id,
+        clinic_id -> Id,
+        patient_id -> Nullable<Id>,
+        treatment_id -> Nullable<Id>,
+        kind -> Text,
+        namespace -> Text,
+        event_hash -> Nullable<Binary>,
+        supersedes_hash -> Nullable<Binary>,
+        content_hash -> Nullable<Binary>,
+        at -> Instant,
+        content_sealed -> Binary,
+        received_at -> Instant,
+    }
+}
+
+table! {
+    use diesel::sql_types::Binary;
+    use crate::store::sql::{Id, Instant};
+    signing_secrets (id) {
+        id -> Id,
+        clinic_id -> Id,
+        secret_sealed -> Binary,
+        created_at -> Instant,
+    }
+}
+
+table! {
+    use diesel::sql_types::{Binary, Integer};
+    use crate::store::sql::{Id, Instant};
+    webhook_answers (clinic_id, message_hash) {
+        clinic_id -> Id,
+        message_hash -> Binary,
+        status -> Integer,
+        body_sealed -> Binary,
+        received_at -> Instant,
     }
 }
 
@@ -250,6 +293,7 @@ table! {
     }
 }
 
+joinable!(amendments -> patients (patient_id));
 joinable!(client_secrets -> clinics (clinic_id));
 joinable!(patients -> clinics (clinic_id));
 joinable!(devices -> patients (patient_id));
@@ -257,6 +301,7 @@ joinable!(treatments -> patients (patient_id));
 joinable!(refresh_tokens -> sessions (session_id));
 
 allow_tables_to_appear_in_same_query!(
+    amendments,
     clinics,
     client_secrets,
     deliveries,

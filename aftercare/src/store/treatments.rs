@@ -186,7 +186,7 @@ fn metadata_at(id: TreatmentId) -> Place {
 }
 
 /// The namespace is a column of its own, so an event id has one hash in all of them.
-fn event_hash(master: &MasterKey, clinic: ClinicId, event_id: &str) -> Digest {
+pub(super) fn event_hash(master: &MasterKey, clinic: ClinicId, event_id: &str) -> Digest {
     master.index("treatments.event", &[clinic.0.as_bytes(), event_id.as_bytes()])
 }
 
@@ -221,14 +221,7 @@ impl Tx<'_> {
 
     fn seal_treatment(&self, patient: &Patient, new: NewTreatment) -> Result<Row, StoreError> {
         let id: TreatmentId = self.env.id();
-        let metadata_sealed = match &new.metadata {
-            Some(metadata) => {
-                let json = serde_json::to_vec(metadata)
-                    .map_err(|error| StoreError::Internal(error.to_string()))?;
-                Some(patient.key.seal(self.env, metadata_at(id), &json)?)
-            }
-            None => None,
-        };
+        let metadata_sealed = self.seal_metadata(patient, id, new.metadata.as_ref())?;
         Ok(Row {
             id,
             clinic_id: patient.clinic_id,
@@ -250,6 +243,18 @@ impl Tx<'_> {
         })
     }
 
+    fn seal_metadata(
+        &self,
+        patient: &Patient,
+        id: TreatmentId,
+        metadata: Option<&BTreeMap<String, String>>,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(metadata) = metadata else { return Ok(None) };
+        let json = serde_json::to_vec(metadata)
+            .map_err(|error| StoreError::Internal(error.to_string()))?;
+        Ok(Some(patient.key.seal(self.env, metadata_at(id), &json)?))
+    }
+
     /// The treatment that this event recorded.
     ///
     /// # Errors
@@ -261,6 +266,15 @@ impl Tx<'_> {
         event_id: &str,
     ) -> Result<Option<Treatment>, StoreError> {
         let hash = event_hash(self.master, clinic, event_id);
+        self.treatment_by_hash(clinic, namespace, hash)
+    }
+
+    pub(super) fn treatment_by_hash(
+        &mut self,
+        clinic: ClinicId,
+        namespace: &str,
+        hash: Digest,
+    ) -> Result<Option<Treatment>, StoreError> {
         let found: Option<(Row, Vec<u8>)> = with_conn!(self, |c| treatments::table
             .inner_join(patients::table)
             .filter(treatments::clinic_id.eq(clinic))
@@ -383,18 +397,28 @@ impl Tx<'_> {
         Ok(voided > 0)
     }
 
-    /// Books the session after this treatment, or takes the booking back.
+    /// Writes down what a treatment turned out to be: its protocol, moment, zone, areas, booking and
+    /// notes. It counts as changed now.
     ///
     /// # Errors
     /// When the database refuses.
-    pub fn set_next_session(
+    pub fn amend_treatment(
         &mut self,
-        id: TreatmentId,
-        at: Option<Timestamp>,
+        patient: &Patient,
+        treatment: &Treatment,
     ) -> Result<(), StoreError> {
-        let now = At(self.now);
-        with_conn!(self, |c| diesel::update(treatments::table.find(id))
-            .set((treatments::next_session_at.eq(at.map(At)), treatments::updated_at.eq(now)))
+        let metadata = self.seal_metadata(patient, treatment.id, treatment.metadata.as_ref())?;
+        let set = (
+            treatments::protocol_id.eq(treatment.protocol_id),
+            treatments::completed_at.eq(At(treatment.completed_at)),
+            treatments::time_zone.eq(treatment.time_zone.clone()),
+            treatments::areas.eq(Json(treatment.areas.clone())),
+            treatments::next_session_at.eq(treatment.next_session_at.map(At)),
+            treatments::metadata_sealed.eq(metadata),
+            treatments::updated_at.eq(At(self.now)),
+        );
+        with_conn!(self, |c| diesel::update(treatments::table.find(treatment.id))
+            .set(set.clone())
             .execute(c))?;
         Ok(())
     }

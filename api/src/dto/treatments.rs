@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aftercare::care::{PatientRef, SessionDone, TreatmentView};
+use aftercare::care::{PatientRef, SessionDone, SessionPatch, TreatmentView};
 use aftercare::planner::local;
 use aftercare::protocol::Area;
 use aftercare::zone::Zone;
@@ -140,6 +140,74 @@ impl NewTreatment {
     }
 }
 
+/// A correction of a treatment: what is left out stays as it is. `next_session_at: null` takes a
+/// booking back; elsewhere null is the same as left out.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"completed_at": "2026-11-22T15:10:00Z", "areas": ["face"]}))]
+pub struct TreatmentPatch {
+    /// When the session ended.
+    #[schema(value_type = Option<String>, format = DateTime, example = "2026-11-22T15:10:00Z")]
+    pub completed_at: Option<Timestamp>,
+    /// Where it took place.
+    #[schema(value_type = Option<String>, example = "Europe/Lisbon")]
+    pub time_zone: Option<Zone>,
+    /// What was treated.
+    #[schema(value_type = Option<Vec<String>>, min_items = 1, example = json!(["face"]))]
+    pub areas: Option<BTreeSet<Area>>,
+    /// Which protocol to follow: its newest version, unless the treatment follows one of that name
+    /// already.
+    #[schema(min_length = 1, max_length = 64, example = "microneedling")]
+    pub protocol: Option<String>,
+    /// When the next session is booked for; null takes the booking back.
+    #[schema(value_type = Option<String>, format = DateTime, example = "2026-12-22T15:00:00Z")]
+    pub next_session_at: Option<Option<Timestamp>>,
+    /// Up to 16 short strings of the clinic's own, in place of all that were there.
+    #[schema(value_type = Option<BTreeMap<String, String>>, example = json!({"room": "2"}))]
+    pub metadata: Option<BTreeMap<String, String>>,
+}
+
+impl FromFields for TreatmentPatch {
+    fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
+        Some(Self {
+            completed_at: fields.optional("completed_at", parse::instant),
+            time_zone: fields.optional("time_zone", parse::zone),
+            areas: fields.optional("areas", parse::words),
+            protocol: fields.optional("protocol", parse::text(64)),
+            next_session_at: fields.nullable("next_session_at", parse::instant),
+            metadata: fields.optional("metadata", parse::metadata),
+        })
+    }
+}
+
+impl From<TreatmentPatch> for SessionPatch {
+    fn from(patch: TreatmentPatch) -> Self {
+        Self {
+            completed_at: patch.completed_at,
+            time_zone: patch.time_zone,
+            areas: patch.areas,
+            protocol: patch.protocol,
+            next_session: patch.next_session_at.map(Into::into),
+            metadata: patch.metadata,
+        }
+    }
+}
+
+/// When the next session is booked for.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NextSession {
+    /// The instant; after the last session, and within five years of it.
+    #[schema(value_type = String, format = DateTime, example = "2026-12-22T15:00:00Z")]
+    pub at: Timestamp,
+}
+
+impl FromFields for NextSession {
+    fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
+        Some(Self { at: fields.required("at", parse::instant)? })
+    }
+}
+
 /// How `POST /v1/treatments` is to work.
 #[derive(Debug, Clone, Copy, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -246,6 +314,10 @@ pub struct TreatmentAnswer {
     pub reminders: Vec<ReminderDto>,
     /// Whether a push would reach the patient now.
     pub reachable: bool,
+    /// What looks wrong, and may be right: `earlier-than-interval` (the next session is booked for a day
+    /// before the protocol's interval is over), `course-complete` (it is booked after the last session).
+    #[schema(example = json!([]))]
+    pub warnings: Vec<String>,
     /// An invitation to the app, when nobody can be reached yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enrolment: Option<EnrolmentAnswer>,
@@ -274,6 +346,7 @@ impl From<TreatmentView> for TreatmentAnswer {
             restrictions: view.restrictions.into_iter().map(Into::into).collect(),
             reminders: view.reminders.into_iter().map(Into::into).collect(),
             reachable: view.reachable,
+            warnings: view.warnings.iter().map(ToString::to_string).collect(),
             enrolment: None,
         }
     }

@@ -79,6 +79,21 @@ impl<'a> Fields<'a> {
         self.noted(name, parse(value))
     }
 
+    /// A field whose null says something: `Some(None)` is null, `None` absent (or its fault is noted).
+    pub fn nullable<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(&Value) -> Result<T, Faults>,
+    ) -> Option<Option<T>> {
+        match self.values.get(name) {
+            Some(Value::Null) => {
+                self.asked.push(name);
+                Some(None)
+            }
+            _ => self.optional(name, parse).map(Some),
+        }
+    }
+
     /// An object inside this one, read with the same care.
     pub fn object<T>(
         &mut self,

@@ -1,5 +1,6 @@
 //! The routes, one file for each aggregate; what a handler documents is what is served.
 
+mod courses;
 mod devices;
 mod docs;
 mod enrolments;
@@ -30,6 +31,7 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
     patients::routes(config);
     enrolments::routes(config);
     treatments::routes(config);
+    courses::routes(config);
     protocols::routes(config);
     devices::routes(config);
     me::routes(config);

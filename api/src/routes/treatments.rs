@@ -2,8 +2,8 @@
 
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Json, Path};
-use actix_web::{HttpResponse, get, post};
-use aftercare::care::{self, RecordError, Recorded, Refusal, TreatmentView};
+use actix_web::{HttpResponse, get, patch, post};
+use aftercare::care::{self, AmendError, RecordError, Recorded, Refusal, TreatmentView};
 use aftercare::ids::{ClinicId, TreatmentId};
 use aftercare::store::{StoreError, Treatment, TreatmentFilter, TreatmentState, Tx};
 use base64::Engine as _;
@@ -14,7 +14,9 @@ use uuid::Uuid;
 
 use super::enrolments::invitation;
 use crate::auth::{self, ClinicAuth, NewEnrolment};
-use crate::dto::{NewTreatment, RecordQuery, TreatmentAnswer, TreatmentPage, TreatmentsQuery};
+use crate::dto::{
+    NewTreatment, RecordQuery, TreatmentAnswer, TreatmentPage, TreatmentPatch, TreatmentsQuery,
+};
 use crate::fields::{Body, Query, parse};
 use crate::problem::{Code, Fault, Problem};
 use crate::state::Api;
@@ -27,7 +29,21 @@ pub(super) fn routes(config: &mut ServiceConfig<'_>) {
         .service(record_treatment)
         .service(list_treatments)
         .service(get_treatment)
+        .service(amend_treatment)
         .service(void_treatment);
+}
+
+impl From<AmendError> for Problem {
+    fn from(error: AmendError) -> Self {
+        match error {
+            AmendError::Refused(refusals) => refused(&refusals),
+            AmendError::Voided => Self::new(
+                Code::TreatmentVoided,
+                "The treatment was voided, and is corrected no more; record the session anew",
+            ),
+            AmendError::Store(error) => error.into(),
+        }
+    }
 }
 
 impl From<RecordError> for Problem {
@@ -44,7 +60,7 @@ impl From<RecordError> for Problem {
 }
 
 /// Every reason with its field. A single one has its own code, so that callers can branch on it.
-fn refused(refusals: &[Refusal]) -> Problem {
+pub(super) fn refused(refusals: &[Refusal]) -> Problem {
     let reasons = refusals.iter().map(|refusal| {
         let (code, pointer) = match refusal {
             Refusal::UnknownPatient => (Code::UnknownPatient, "/patient_ref"),
@@ -220,6 +236,38 @@ async fn get_treatment(
     let id = read_id(id.as_str())?;
     let read = api.store.read(move |tx| care::treatment(tx, auth.clinic, id)).await;
     read.map_err(Problem::from)?.map(|view| Json(view.into())).ok_or_else(Problem::not_found)
+}
+
+/// Correct a treatment. Only the fields given change; reminders that were not sent follow, those that
+/// were stay as history. Where an instruction that was sent turns out to end too early, the patient gets
+/// one push that corrects it. A correction that changes nothing is answered with the treatment as it is.
+#[utoipa::path(
+    operation_id = "amendTreatment",
+    tag = "clinic",
+    security(("clinic" = [])),
+    params(("id" = String, Path, description = "The treatment's id")),
+    request_body = TreatmentPatch,
+    responses(
+        (status = 200, description = "The treatment as it is now", body = TreatmentAnswer),
+        (status = 404, description = "`not-found`: the clinic has no such treatment"),
+        (status = 409, description = "`treatment-voided`: a voided treatment is corrected no more"),
+        (status = 422, description = "`unknown-protocol`: see `detail`")
+    )
+)]
+#[patch("/v1/treatments/{id}")]
+async fn amend_treatment(
+    api: Data<Api>,
+    auth: ClinicAuth,
+    id: Path<String>,
+    body: Body<TreatmentPatch>,
+) -> Result<Json<TreatmentAnswer>, Problem> {
+    let id = read_id(id.as_str())?;
+    let patch = body.read().await?.into();
+    let amended =
+        api.store.write(move |tx| care::amend_treatment(tx, auth.clinic, id, patch)).await;
+    let view = amended?.ok_or_else(Problem::not_found)?;
+    api.wake();
+    Ok(Json(view.into()))
 }
 
 /// Void a treatment that was recorded by mistake: nothing of it is sent any more. Voiding it again

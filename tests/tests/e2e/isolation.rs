@@ -96,7 +96,7 @@ impl Target {
                 "id" if operation.path.starts_with("/v1/treatments/") => &self.treatment,
                 "id" if operation.path.starts_with("/v1/me/reminders/") => &self.reminder,
                 // Everybody may read the shipped protocols.
-                "slug" => "microneedling",
+                "slug" | "protocol" => "microneedling",
                 other => panic!("teach the matrix to name {{{other}}} in {operation:?}"),
             };
             filled.extend([before, value]);
@@ -115,6 +115,8 @@ impl Target {
         let body = match operation.id.as_str() {
             "createPatient" | "putPatient" => json!({"time_zone": "Europe/Lisbon"}),
             "recordTreatment" => done("visit-isolated", &self.reference, stage.now()),
+            "amendTreatment" => json!({"areas": ["face"]}),
+            "bookNextSession" => json!({"at": "2026-12-22T11:00:00Z"}),
             "putMyDevice" => device("address-of-the-caller"),
             _ if operation.takes_body => panic!("teach the matrix a body for {operation:?}"),
             _ => return None,

@@ -11,6 +11,7 @@ mod http;
 mod process;
 mod stage;
 
+mod amend;
 mod binary;
 mod course;
 mod database;

@@ -7,6 +7,7 @@
     reason = "a test that cannot go on must fail"
 )]
 
+mod amendments;
 mod clinics;
 mod connections;
 mod devices;

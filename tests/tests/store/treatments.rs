@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use aftercare::store::{StoreError, TreatmentFilter, TreatmentState};
+use aftercare::protocol::Area;
+use aftercare::store::{StoreError, Treatment, TreatmentFilter, TreatmentState};
 use aftercare_tests::bed::Bed;
 use aftercare_tests::on_both_engines;
 use futures_util::future::join_all;
@@ -124,7 +125,7 @@ async fn pages_follow_the_order_of_recording(bed: Bed) {
         .unwrap();
 }
 
-async fn a_treatment_is_voided_once_and_booked_again(bed: Bed) {
+async fn a_treatment_is_voided_once(bed: Bed) {
     let (clinic, patient) = clinic_and_patient(&bed.store).await;
     let treatment =
         bed.store.write(move |tx| make_treatment(tx, &patient, "visit-1")).await.unwrap();
@@ -132,15 +133,38 @@ async fn a_treatment_is_voided_once_and_booked_again(bed: Bed) {
     let now = bed.now();
     bed.store
         .write(move |tx| {
-            tx.set_next_session(treatment.id, Some(now + 5 * HOUR))?;
             assert!(tx.set_voided(treatment.id)?);
             assert!(!tx.set_voided(treatment.id)?);
             let voided = tx.treatment(clinic.id, treatment.id)?.unwrap();
             assert_eq!(voided.state, TreatmentState::Voided);
             assert_eq!((voided.voided_at, voided.updated_at), (Some(now), now));
-            assert_eq!(voided.next_session_at, Some(now + 5 * HOUR));
-            tx.set_next_session(treatment.id, None)?;
-            assert_eq!(tx.treatment(clinic.id, treatment.id)?.unwrap().next_session_at, None);
+            Ok::<_, StoreError>(())
+        })
+        .await
+        .unwrap();
+}
+
+async fn a_treatment_becomes_what_it_turned_out_to_be(bed: Bed) {
+    let (clinic, patient) = clinic_and_patient(&bed.store).await;
+    let of = patient.clone();
+    let treatment = bed.store.write(move |tx| make_treatment(tx, &of, "visit-1")).await.unwrap();
+    bed.clock.advance(HOUR);
+    bed.store
+        .write(move |tx| {
+            let amended = Treatment {
+                completed_at: treatment.completed_at - HOUR,
+                time_zone: "Atlantic/Azores".parse().unwrap(),
+                areas: BTreeSet::from([Area::Chest]),
+                next_session_at: Some(tx.now() + 5 * HOUR),
+                metadata: Some(BTreeMap::from([("room".to_owned(), "quatro".to_owned())])),
+                updated_at: tx.now(),
+                ..treatment.clone()
+            };
+            tx.amend_treatment(&patient, &amended)?;
+            assert_eq!(tx.treatment(clinic.id, treatment.id)?.unwrap(), amended);
+            let plain = Treatment { next_session_at: None, metadata: None, ..amended };
+            tx.amend_treatment(&patient, &plain)?;
+            assert_eq!(tx.treatment(clinic.id, treatment.id)?.unwrap(), plain);
             Ok::<_, StoreError>(())
         })
         .await
@@ -152,5 +176,6 @@ on_both_engines!(
     an_event_is_recorded_once_in_its_namespace,
     of_many_equal_events_at_once_one_is_recorded,
     pages_follow_the_order_of_recording,
-    a_treatment_is_voided_once_and_booked_again,
+    a_treatment_is_voided_once,
+    a_treatment_becomes_what_it_turned_out_to_be,
 );

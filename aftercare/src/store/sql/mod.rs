@@ -22,8 +22,8 @@ use diesel::sqlite::Sqlite;
 use uuid::Uuid;
 
 use crate::ids::{
-    AuditId, ClientSecretId, ClinicId, DeliveryId, DeviceId, EnrolmentId, LeaseId, PatientId,
-    ProtocolId, RefreshTokenId, ReminderId, SessionId, TreatmentId,
+    AmendmentId, AuditId, ClientSecretId, ClinicId, DeliveryId, DeviceId, EnrolmentId, LeaseId,
+    PatientId, ProtocolId, RefreshTokenId, ReminderId, SessionId, SigningSecretId, TreatmentId,
 };
 use crate::locale::Locale;
 use crate::planner::{Reason, ReminderState};
@@ -160,6 +160,7 @@ macro_rules! ids {
 }
 
 ids!(
+    AmendmentId,
     AuditId,
     ClientSecretId,
     ClinicId,
@@ -172,6 +173,7 @@ ids!(
     RefreshTokenId,
     ReminderId,
     SessionId,
+    SigningSecretId,
     TreatmentId,
 );
 
@@ -285,5 +287,6 @@ texts!(
     crate::store::DeviceState,
     crate::store::Platform,
     crate::store::TreatmentState,
+    crate::store::AmendmentKind,
 );
 texts!(TryFrom::try_from: StepId);

@@ -1,0 +1,320 @@
+//! Correcting a session: what the clinic says of it later counts, and unsent reminders follow.
+//!
+//! A correction says when it was true. Of two the later one wins, whichever arrives first: the
+//! treatment is always what all that was said of it amounts to, in that order.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::case::locked_case;
+use super::plan::take_back;
+use super::protocols;
+use super::timeline::{TreatmentView, treatment};
+use super::treatments::{Refusal, plan_and_note, refused_times};
+use crate::ids::{ClinicId, ProtocolId, TreatmentId};
+use crate::protocol::{Area, Protocol};
+use crate::store::{
+    AmendedFields, Amendment, AmendmentKind, Booking, NewAmendment, Patient, StoreError, Treatment,
+    TreatmentState, Tx,
+};
+use crate::zone::Zone;
+
+/// What a correction changes; what is absent stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SessionPatch {
+    /// When the session ended.
+    pub completed_at: Option<Timestamp>,
+    /// The treatment's zone.
+    pub time_zone: Option<Zone>,
+    /// The areas treated.
+    pub areas: Option<BTreeSet<Area>>,
+    /// The protocol's slug.
+    pub protocol: Option<String>,
+    /// When the next session is booked for, or that it is not.
+    pub next_session: Option<Booking>,
+    /// The clinic's own notes, all of them.
+    pub metadata: Option<BTreeMap<String, String>>,
+}
+
+/// Why a session is not corrected.
+#[derive(Debug, thiserror::Error)]
+pub enum AmendError {
+    /// What it says cannot be: every reason there is.
+    #[error("the correction is refused: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Refused(Vec<Refusal>),
+    /// The treatment was taken back.
+    #[error("the treatment was voided")]
+    Voided,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Corrects a treatment, and plans its patient anew. A correction that changes nothing writes
+/// nothing. `None` when the clinic has no such treatment.
+///
+/// # Errors
+/// [`AmendError`]; then nothing is to be written.
+pub fn amend_treatment(
+    tx: &mut Tx<'_>,
+    clinic: ClinicId,
+    id: TreatmentId,
+    patch: SessionPatch,
+) -> Result<Option<TreatmentView>, AmendError> {
+    let Some(known) = tx.treatment(clinic, id)? else { return Ok(None) };
+    let Some(patient) = tx.lock_patient(known.patient_id)? else { return Ok(None) };
+    // Somebody else may have changed it before the lock.
+    let Some(known) = tx.treatment(clinic, id)? else { return Ok(None) };
+    if known.state == TreatmentState::Voided {
+        return Err(AmendError::Voided);
+    }
+    let mut fields = examine(tx, clinic, &known, patch)?;
+    let amended = overlay(tx, &known, &fields)?;
+    if amended != known {
+        fix_what_hangs_together(&mut fields, &amended);
+        note_amendment(tx, &patient, &known, fields)?;
+        refold(tx, &patient, &known)?;
+        replan_amended(tx, &patient, &known, "treatment.amended")?;
+    }
+    Ok(treatment(tx, clinic, id)?)
+}
+
+/// Books the next session of a patient's course, or takes the booking back. `None` when the patient
+/// is not the clinic's, or has no such course.
+///
+/// # Errors
+/// As [`amend_treatment`].
+pub fn book_next_session(
+    tx: &mut Tx<'_>,
+    clinic: ClinicId,
+    reference: &str,
+    protocol: &str,
+    booking: Booking,
+) -> Result<Option<TreatmentView>, AmendError> {
+    let Some(patient) = tx.patient_by_ref(clinic, reference)? else { return Ok(None) };
+    let Some(case) = locked_case(tx, patient.id)? else { return Ok(None) };
+    let speaks = |treatment: &&crate::planner::TreatmentFacts| {
+        treatment.protocol.slug == protocol
+            && case.courses.get(&treatment.id).is_some_and(|course| course.latest)
+    };
+    let Some(latest) = case.facts.treatments.iter().find(speaks) else { return Ok(None) };
+    let patch = SessionPatch { next_session: Some(booking), ..SessionPatch::default() };
+    amend_treatment(tx, clinic, latest.id, patch)
+}
+
+/// What the patch changes, or every reason why it cannot be.
+fn examine(
+    tx: &mut Tx<'_>,
+    clinic: ClinicId,
+    known: &Treatment,
+    patch: SessionPatch,
+) -> Result<AmendedFields, AmendError> {
+    let mut refusals = Vec::new();
+    let fields = resolve(tx, clinic, patch, &mut refusals)?;
+    let amended = overlay(tx, known, &fields)?;
+    let of_times = (fields.completed_at.is_some() || fields.next_session.is_some())
+        .then(|| refused_times(amended.completed_at, amended.next_session_at, tx.now()));
+    refusals.splice(0..0, of_times.into_iter().flatten());
+    let protocols = protocols::by_id(tx, &[amended.protocol_id])?;
+    if let Some(protocol) = protocols.get(&amended.protocol_id) {
+        refusals.extend(Refusal::of_areas(protocol, &amended.areas));
+    }
+    if refusals.is_empty() { Ok(fields) } else { Err(AmendError::Refused(refusals)) }
+}
+
+/// The patch with its protocol looked up: the newest version of that name.
+pub(super) fn resolve(
+    tx: &mut Tx<'_>,
+    clinic: ClinicId,
+    patch: SessionPatch,
+    refusals: &mut Vec<Refusal>,
+) -> Result<AmendedFields, StoreError> {
+    let mut protocol = None;
+    if let Some(slug) = &patch.protocol {
+        match tx.latest_protocol(clinic, slug)? {
+            Some(record) => protocol = Some(record.id),
+            None => refusals.push(Refusal::unknown_protocol(tx, clinic)?),
+        }
+    }
+    Ok(AmendedFields {
+        completed_at: patch.completed_at,
+        time_zone: patch.time_zone,
+        areas: patch.areas,
+        protocol,
+        next_session: patch.next_session,
+        metadata: patch.metadata,
+    })
+}
+
+fn overlay(
+    tx: &mut Tx<'_>,
+    known: &Treatment,
+    fields: &AmendedFields,
+) -> Result<Treatment, StoreError> {
+    let ids: Vec<_> = fields.protocol.into_iter().chain([known.protocol_id]).collect();
+    let protocols = protocols::by_id(tx, &ids)?;
+    let mut amended = known.clone();
+    apply(&mut amended, fields, &protocols);
+    Ok(amended)
+}
+
+/// A correction that was judged beside what it leaves alone says that too, where the two hang
+/// together: an older one that arrives later must not part them.
+fn fix_what_hangs_together(fields: &mut AmendedFields, amended: &Treatment) {
+    if fields.protocol.is_some() {
+        fields.areas = Some(amended.areas.clone());
+    }
+    if fields.completed_at.is_some() {
+        fields.next_session = Some(amended.next_session_at.into());
+    }
+}
+
+/// Keeps a correction that is true from now on, over all that was said before.
+fn note_amendment(
+    tx: &mut Tx<'_>,
+    patient: &Patient,
+    known: &Treatment,
+    fields: AmendedFields,
+) -> Result<(), StoreError> {
+    note_original(tx, patient, known)?;
+    let tick = SignedDuration::from_micros(1);
+    let last = tx.amendments(patient, known.id)?.into_iter().map(|said| said.at).max();
+    let after = last.and_then(|last| last.checked_add(tick).ok());
+    let at = after.map_or(tx.now(), |after| after.max(tx.now()));
+    let new = NewAmendment {
+        kind: AmendmentKind::Amended,
+        namespace: known.namespace.clone(),
+        event: None,
+        at,
+        fields,
+    };
+    tx.insert_amendment(known.clinic_id, Some((patient, known.id)), new)?;
+    Ok(())
+}
+
+/// Keeps the session as it was recorded, before the first correction.
+pub(super) fn note_original(
+    tx: &mut Tx<'_>,
+    patient: &Patient,
+    known: &Treatment,
+) -> Result<(), StoreError> {
+    let said = tx.amendments(patient, known.id)?;
+    if said.iter().any(|said| said.kind == AmendmentKind::Recorded) {
+        return Ok(());
+    }
+    let new = NewAmendment {
+        kind: AmendmentKind::Recorded,
+        namespace: known.namespace.clone(),
+        event: None,
+        at: known.recorded_at,
+        fields: AmendedFields {
+            completed_at: Some(known.completed_at),
+            time_zone: Some(known.time_zone.clone()),
+            areas: Some(known.areas.clone()),
+            protocol: Some(known.protocol_id),
+            next_session: Some(known.next_session_at.into()),
+            metadata: known.metadata.clone(),
+        },
+    };
+    tx.insert_amendment(known.clinic_id, Some((patient, known.id)), new)?;
+    Ok(())
+}
+
+/// Makes the treatment what all that was said of it amounts to. Whether that changed it.
+pub(super) fn refold(
+    tx: &mut Tx<'_>,
+    patient: &Patient,
+    known: &Treatment,
+) -> Result<bool, StoreError> {
+    let said = tx.amendments(patient, known.id)?;
+    let ids: Vec<_> =
+        said.iter().filter_map(|said| said.fields.protocol).chain([known.protocol_id]).collect();
+    let folded = fold(known, &said, &protocols::by_id(tx, &ids)?);
+    let changed = folded != *known;
+    if changed {
+        tx.amend_treatment(patient, &folded)?;
+    }
+    let voided = said.iter().any(|said| said.kind == AmendmentKind::Voided);
+    Ok(voided && tx.set_voided(known.id)? || changed)
+}
+
+fn fold(
+    known: &Treatment,
+    said: &[Amendment],
+    protocols: &HashMap<ProtocolId, Arc<Protocol>>,
+) -> Treatment {
+    let mut folded = known.clone();
+    if let Some(original) = said.iter().find(|said| said.kind == AmendmentKind::Recorded) {
+        folded.protocol_id = original.fields.protocol.unwrap_or(folded.protocol_id);
+        folded.metadata = None;
+        apply(&mut folded, &original.fields, protocols);
+    }
+    for amended in said.iter().filter(|said| said.kind == AmendmentKind::Amended) {
+        apply(&mut folded, &amended.fields, protocols);
+    }
+    let protocol = protocols.get(&folded.protocol_id);
+    fit(&mut folded, protocol.map(AsRef::as_ref));
+    folded
+}
+
+/// Each field that is given replaces the one before. A treatment whose protocol is named again
+/// keeps the version that it was recorded under.
+fn apply(
+    treatment: &mut Treatment,
+    fields: &AmendedFields,
+    protocols: &HashMap<ProtocolId, Arc<Protocol>>,
+) {
+    let slug = |id: ProtocolId| protocols.get(&id).map(|protocol| &protocol.slug);
+    if let Some(protocol) = fields.protocol.filter(|id| slug(*id) != slug(treatment.protocol_id)) {
+        treatment.protocol_id = protocol;
+    }
+    if let Some(at) = fields.completed_at {
+        treatment.completed_at = at;
+    }
+    if let Some(zone) = &fields.time_zone {
+        treatment.time_zone = zone.clone();
+    }
+    if let Some(areas) = &fields.areas {
+        treatment.areas.clone_from(areas);
+    }
+    match fields.next_session {
+        Some(Booking::At(at)) => treatment.next_session_at = Some(at),
+        Some(Booking::None) => treatment.next_session_at = None,
+        None => {}
+    }
+    if let Some(metadata) = &fields.metadata {
+        treatment.metadata = Some(metadata.clone());
+    }
+}
+
+/// Events are judged one by one, in whatever order they arrive; together they may name areas that
+/// the protocol does not know, or a next session before this one. Those are left out.
+fn fit(treatment: &mut Treatment, protocol: Option<&Protocol>) {
+    if let Some(protocol) = protocol.filter(|protocol| !treatment.areas.is_subset(&protocol.areas))
+    {
+        treatment.areas = treatment.areas.intersection(&protocol.areas).copied().collect();
+        if treatment.areas.is_empty() {
+            treatment.areas.clone_from(&protocol.default_areas);
+        }
+    }
+    let booked = treatment.next_session_at;
+    if !refused_times(treatment.completed_at, booked, Timestamp::MAX).is_empty() {
+        treatment.next_session_at = None;
+    }
+}
+
+/// Plans a patient anew whose treatment changed. What a dispatcher holds of it is taken back first:
+/// it may be in words already that no longer hold.
+pub(super) fn replan_amended(
+    tx: &mut Tx<'_>,
+    patient: &Patient,
+    treatment: &Treatment,
+    action: &str,
+) -> Result<(), StoreError> {
+    if let Some(case) = locked_case(tx, patient.id)? {
+        take_back(tx, &case, treatment.id)?;
+    }
+    plan_and_note(tx, patient.id, treatment, action)
+}

@@ -1,0 +1,179 @@
+//! Sessions that turn out otherwise: what was not sent follows, what was stays.
+
+use aftercare::care::dispatch::{self, Attempt, Decision, Settled, Trial, Verdict};
+use aftercare::planner::ReminderState;
+use aftercare_tests::bed::Bed;
+use aftercare_tests::on_both_engines;
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use crate::http::{Answer, Body};
+use crate::stage::{Stage, done};
+
+impl Stage {
+    pub(crate) async fn amend(&self, treatment: &Value, patch: &Value) -> Answer {
+        let id = treatment["treatment"]["id"].as_str().unwrap();
+        self.clinic("PATCH", &format!("/v1/treatments/{id}"), Body::Json(patch)).await
+    }
+}
+
+fn due(answer: &Value, title: &str) -> Value {
+    let reminders = answer["reminders"].as_array().unwrap();
+    let found = reminders.iter().find(|reminder| reminder["title"] == title);
+    found.map_or(Value::Null, |reminder| reminder["due_at"].clone())
+}
+
+async fn what_was_not_sent_follows_a_correction(bed: Bed) {
+    let stage = Stage::set(bed).await;
+    let treatment = stage.treated("ana").await;
+    stage.run_at("2026-11-22T15:55:00Z").await;
+    assert_eq!(stage.pushes().len(), 1);
+    let patch = json!({"completed_at": "2026-11-21T23:30:00Z", "metadata": {"room": "2"}});
+    let amended = stage.amend(&treatment, &patch).await.expect(200);
+    let mut expected = treatment["treatment"].clone();
+    expected["completed_at"] = json!("2026-11-21T23:30:00Z");
+    expected["completed_local"] = json!("2026-11-21T23:30:00+00:00[Europe/Lisbon]");
+    expected["metadata"] = json!({"room": "2"});
+    assert_eq!(amended["treatment"], expected, "what was not given stays");
+    assert_eq!(due(&amended, "Your next 48 hours"), "2026-11-22T15:55:00Z", "history stays");
+    assert_eq!(due(&amended, "No intense exercise today"), "2026-11-22T17:55:00Z");
+    assert_eq!(due(&amended, "Two days after"), "2026-11-23T07:50:00Z");
+    stage.play("2026-11-24T12:00:00Z").await;
+    let diary = stage.diary("ana");
+    let expected = [
+        "Sun 22 Nov 15:55  Your next 48 hours",
+        "Sun 22 Nov 17:55  No intense exercise today",
+        "Mon 23 Nov 07:50  Two days after",
+    ];
+    assert_eq!(diary, expected);
+}
+
+async fn the_same_correction_twice_is_one(bed: Bed) {
+    let stage = Stage::set(bed).await;
+    let treatment = stage.treated("ana").await;
+    let patch = json!({"areas": ["face"], "time_zone": "Europe/Lisbon"});
+    let first = stage.amend(&treatment, &patch).await.expect(200);
+    let path = "/v1/patients/ana/timeline";
+    let timeline = stage.clinic("GET", path, Body::None).await.expect(200);
+    stage.bed.clock.advance(SignedDuration::from_secs(1));
+    assert_eq!(stage.amend(&treatment, &patch).await.expect(200), first);
+    assert_eq!(stage.amend(&treatment, &json!({})).await.expect(200), first);
+    let again = stage.clinic("GET", path, Body::None).await.expect(200);
+    assert_eq!(again["plan_version"], timeline["plan_version"]);
+    // The event that recorded it says what it said; the treatment is what it is now.
+    let event = done("visit-ana", "ana", "2026-11-22T15:40:00Z".parse().unwrap());
+    let repeat = stage.post(&event).await.expect(200);
+    assert_eq!(repeat["treatment"], first["treatment"]);
+    let mut other = event.clone();
+    other["areas"] = json!(["face"]);
+    assert_eq!(stage.post(&other).await.expect(409)["code"], "event-conflict");
+}
+
+async fn a_voided_treatment_is_corrected_no_more(bed: Bed) {
+    let stage = Stage::set(bed).await;
+    let treatment = stage.treated("ana").await;
+    stage.void(&treatment).await.expect(200);
+    let refused = stage.amend(&treatment, &json!({"areas": ["face"]})).await.expect(409);
+    assert_eq!(refused["code"], "treatment-voided");
+    let unknown = json!({"treatment": {"id": "019abc3e-7a2c-7d10-8f00-3c5d1b2a4e6f"}});
+    stage.amend(&unknown, &json!({"areas": ["face"]})).await.expect(404);
+}
+
+async fn every_bad_field_of_a_correction_is_named(bed: Bed) {
+    let stage = Stage::set(bed).await;
+    let treatment = stage.treated("ana").await;
+    let patch = json!({
+        "completed_at": "2026-11-22T18:00:00Z", "next_session_at": "2026-11-01T10:00:00Z",
+        "protocol": "peeling",
+    });
+    let refused = stage.amend(&treatment, &patch).await.expect(422);
+    let pointers: Vec<_> =
+        refused["errors"].as_array().unwrap().iter().map(|error| &error["pointer"]).collect();
+    assert_eq!(pointers, ["/completed_at", "/next_session_at", "/protocol"]);
+    let refused = stage.amend(&treatment, &json!({"areas": ["nose"], "extra": 1})).await;
+    assert_eq!(refused.expect(422)["errors"].as_array().unwrap().len(), 2);
+    let shown = stage.amend(&treatment, &json!({})).await.expect(200);
+    assert_eq!(shown["treatment"], treatment["treatment"], "nothing was changed");
+}
+
+async fn a_correction_takes_a_claimed_reminder_back(bed: Bed) {
+    let stage = Stage::set(bed).await;
+    let treatment = stage.treated("ana").await;
+    stage.set_clock("2026-11-22T15:55:00Z");
+    let lease = stage.bed.store.env().id();
+    let length = SignedDuration::from_mins(1);
+    let claim = stage.bed.store.write(move |tx| dispatch::claim(tx, lease, length, 9)).await;
+    let claim = claim.unwrap();
+    assert_eq!(claim.len(), 1);
+    let looked = claim.clone();
+    let jobs = stage.bed.store.read(move |tx| dispatch::prepare(tx, &looked)).await.unwrap();
+    let [job] = jobs.as_slice() else { panic!("{jobs:?}") };
+    let Decision::Send(outgoing) = &job.decision else { panic!("{job:?}") };
+    // In words already: "no makeup until tomorrow 15:40". Now it ends an hour earlier.
+    assert!(outgoing.body.contains("15:40"), "{}", outgoing.body);
+    let patch = json!({"completed_at": "2026-11-22T14:40:00Z"});
+    let amended = stage.amend(&treatment, &patch).await.expect(200);
+    assert_eq!(due(&amended, "Your next 48 hours"), "2026-11-22T15:55:00Z");
+    let again = stage.bed.store.read(move |tx| dispatch::prepare(tx, &claim)).await.unwrap();
+    assert!(matches!(again[0].decision, Decision::Not(Verdict::Released)), "{again:?}");
+    // Whoever held it, and sent it all the same, completes nothing.
+    let attempt = Attempt {
+        target: outgoing.targets[0].clone(),
+        at: stage.now(),
+        trial: Trial::Accepted,
+        status: Some(200),
+        code: None,
+        detail: None,
+    };
+    let settled = Settled { item: job.item, verdict: Verdict::Tried(vec![attempt]) };
+    let tally = stage.bed.store.write(move |tx| dispatch::settle(tx, &[settled])).await.unwrap();
+    assert_eq!((tally.sent, tally.lost), (0, 1));
+    stage.run().await;
+    let pushes = stage.pushes();
+    assert_eq!(pushes.len(), 1);
+    assert!(pushes[0].body.contains("14:40") && !pushes[0].body.contains("15:40"), "{pushes:?}");
+    let id = treatment["treatment"]["id"].as_str().unwrap();
+    let sent = stage.reminders(id).await;
+    assert_eq!(sent.iter().filter(|row| row.state == ReminderState::Sent).count(), 1);
+}
+
+async fn a_next_session_is_booked_and_unbooked(bed: Bed) {
+    let stage = Stage::set(bed).await;
+    let treatment = stage.treated("ana").await;
+    let path = "/v1/patients/ana/courses/microneedling/next-session";
+    let at = json!({"at": "2026-12-23T11:00:00Z"});
+    let booked = stage.clinic("PUT", path, Body::Json(&at)).await.expect(200);
+    assert_eq!(booked["treatment"]["id"], treatment["treatment"]["id"]);
+    assert_eq!(booked["treatment"]["next_session_at"], "2026-12-23T11:00:00Z");
+    assert_eq!(booked["warnings"], json!([]));
+    assert_eq!(due(&booked, "See you soon"), "2026-12-22T10:05:00Z");
+    assert_eq!(stage.clinic("PUT", path, Body::Json(&at)).await.expect(200), booked);
+
+    let early = json!({"at": "2026-12-20T11:00:00Z"});
+    let early = stage.clinic("PUT", path, Body::Json(&early)).await.expect(200);
+    assert_eq!(early["warnings"], json!(["earlier-than-interval"]));
+    assert_eq!(due(&early, "See you soon"), "2026-12-19T10:05:00Z");
+
+    let unbooked = stage.clinic("DELETE", path, Body::None).await.expect(200);
+    assert!(unbooked["treatment"]["next_session_at"].is_null());
+    assert_eq!(due(&unbooked, "Your next session"), "2026-12-15T10:05:00Z");
+    assert_eq!(stage.clinic("DELETE", path, Body::None).await.expect(200), unbooked);
+
+    let before = json!({"at": "2026-11-01T11:00:00Z"});
+    let refused = stage.clinic("PUT", path, Body::Json(&before)).await.expect(422);
+    assert_eq!(refused["errors"][0]["pointer"], "/at");
+    for nobody in ["/v1/patients/eva/courses/microneedling", "/v1/patients/ana/courses/peeling"] {
+        let path = format!("{nobody}/next-session");
+        stage.clinic("PUT", &path, Body::Json(&at)).await.expect(404);
+        stage.clinic("DELETE", &path, Body::None).await.expect(404);
+    }
+}
+
+on_both_engines!(
+    what_was_not_sent_follows_a_correction,
+    the_same_correction_twice_is_one,
+    a_voided_treatment_is_corrected_no_more,
+    every_bad_field_of_a_correction_is_named,
+    a_correction_takes_a_claimed_reminder_back,
+    a_next_session_is_booked_and_unbooked,
+);
