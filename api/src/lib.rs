@@ -20,7 +20,10 @@ mod state;
 mod telemetry;
 
 pub use address::{Network, NetworkError, client_address};
-pub use auth::{HashError, NewClinic, NewClinicError, Role, create_clinic, token_holds};
+pub use auth::{
+    HashError, NewClinic, NewClinicError, NewSecret, Role, SecretError, add_client_secret,
+    client_secrets, create_clinic, revoke_client_secret, token_holds,
+};
 pub use limits::{Limits, Rate};
 pub use routes::openapi_document;
 pub use server::{ApiConfig, ApiHandle, StartError, start};

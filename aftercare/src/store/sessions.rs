@@ -194,6 +194,23 @@ impl Tx<'_> {
             .execute(c))
     }
 
+    /// When a session was last opened with this secret, of those that are not forgotten.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn secret_used_at(
+        &mut self,
+        secret: ClientSecretId,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let at: Option<At> = with_conn!(self, |c| sessions::table
+            .filter(sessions::client_secret_id.eq(Some(secret)))
+            .order(sessions::created_at.desc())
+            .select(sessions::created_at)
+            .first(c)
+            .optional())?;
+        Ok(at.map(Timestamp::from))
+    }
+
     /// Ends every session of one app installation of a patient now; gives how many there were.
     ///
     /// # Errors

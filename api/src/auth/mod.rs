@@ -13,7 +13,10 @@ mod keys;
 mod secrets;
 mod token;
 
-pub use clients::{NewClinic, NewClinicError, create_clinic};
+pub use clients::{
+    NewClinic, NewClinicError, NewSecret, SecretError, add_client_secret, client_secrets,
+    create_clinic, revoke_client_secret,
+};
 pub(crate) use grants::{
     Grant, NewEnrolment, Refresh, enrol, open_clinic_session, redeem, refresh, revoke_session,
 };
@@ -166,7 +169,7 @@ fn bearer(request: &HttpRequest) -> Result<Option<String>, Problem> {
     let text = value.to_str().map_err(|_| invalid())?;
     match text.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
-            Ok(Some(token.trim().to_owned()))
+            Ok(Some(token.trim_start_matches(' ').to_owned()))
         }
         _ => Ok(None),
     }

@@ -8,6 +8,7 @@ mod logging;
 mod operate;
 mod plan;
 mod protocol;
+mod secrets;
 mod serve;
 mod settings;
 

@@ -11,6 +11,7 @@ use aftercare_api::create_clinic;
 use secrecy::ExposeSecret as _;
 
 use super::Failure;
+use super::secrets::{SecretCommand, secret};
 use super::settings::{Database, migrate as run_migrations};
 
 #[derive(Debug, clap::Args)]
@@ -52,26 +53,34 @@ pub(super) enum ClinicCommand {
         #[command(flatten)]
         database: Database,
     },
+    /// Work on the secrets of a clinic's software: two may count at once
+    #[command(subcommand)]
+    Secret(SecretCommand),
 }
 
 /// Works on clinics.
 pub(super) async fn clinic(command: ClinicCommand) -> Result<(), Failure> {
-    let ClinicCommand::Create { name, time_zone, locale, json, database } = command;
+    let (name, time_zone, locale, json, database) = match command {
+        ClinicCommand::Create { name, time_zone, locale, json, database } => {
+            (name, time_zone, locale, json, database)
+        }
+        ClinicCommand::Secret(command) => return secret(command).await,
+    };
     let store = database.open_current(Env::system()).await?;
     let made = create_clinic(&store, &name, time_zone, locale).await.map_err(Failure::work)?;
-    let secret = made.client_secret.expose_secret();
+    let client_secret = made.client_secret.expose_secret();
     let mut out = io::stdout().lock();
     if json {
         let document = serde_json::json!({
             "clinic_id": made.clinic_id,
             "client_id": made.client_id,
-            "client_secret": secret,
+            "client_secret": client_secret,
         });
         writeln!(out, "{document}")?;
     } else {
         writeln!(out, "clinic_id      {}", made.clinic_id)?;
         writeln!(out, "client_id      {}", made.client_id)?;
-        writeln!(out, "client_secret  {secret}")?;
+        writeln!(out, "client_secret  {client_secret}")?;
         writeln!(io::stderr(), "Keep the secret now: only its hash is stored.")?;
     }
     Ok(())

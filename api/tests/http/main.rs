@@ -13,6 +13,8 @@ mod limits;
 mod oauth;
 mod openapi;
 mod problems;
+mod secrets;
 mod server;
 mod support;
 mod telemetry;
+mod tokens;
