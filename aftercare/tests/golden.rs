@@ -11,11 +11,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use aftercare::planner::{Preview, Trial, preview};
+use aftercare::ids::TreatmentId;
+use aftercare::planner::{
+    Facts, Fate, Person, Preview, Reason, ReminderState, Standing, TreatmentFacts, Trial, courses,
+    describe, diff, local, of_treatment, plan, preview,
+};
 use aftercare::protocol::{Area, shipped};
 use aftercare::zone::Zone;
-use jiff::SignedDuration;
 use jiff::civil::DateTime;
+use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
 
 struct Story {
     name: &'static str,
@@ -60,10 +65,44 @@ const STORIES: &[Story] = &[
     },
 ];
 
+/// A patient whose phone is registered only some time after the session, in Lisbon.
+struct Enrolment {
+    name: &'static str,
+    at: &'static str,
+    after: SignedDuration,
+}
+
+const ENROLMENTS: &[Enrolment] = &[
+    Enrolment {
+        name: "enrolled-five-hours-later",
+        at: "2026-11-22T14:00",
+        after: SignedDuration::from_hours(5),
+    },
+    Enrolment {
+        name: "enrolled-five-hours-later-in-the-evening",
+        at: "2026-11-22T16:10",
+        after: SignedDuration::from_hours(5),
+    },
+    Enrolment {
+        name: "enrolled-five-hours-later-at-night",
+        at: "2026-11-22T17:30",
+        after: SignedDuration::from_hours(5),
+    },
+    Enrolment {
+        name: "enrolled-when-two-had-waited",
+        at: "2026-11-22T18:30",
+        after: SignedDuration::from_mins(160),
+    },
+];
+
+fn instant(zone: &Zone, local: &str) -> Timestamp {
+    let local: DateTime = local.parse().unwrap();
+    zone.tz().to_ambiguous_timestamp(local).compatible().unwrap()
+}
+
 fn tell(story: &Story) -> Preview {
     let zone: Zone = story.zone.parse().unwrap();
-    let at: DateTime = story.at.parse().unwrap();
-    let completed_at = zone.tz().to_ambiguous_timestamp(at).compatible().unwrap();
+    let completed_at = instant(&zone, story.at);
     preview(Trial {
         protocol: shipped()[0].protocol.clone(),
         completed_at,
@@ -100,14 +139,99 @@ fn page(story: &Story, preview: &Preview) -> String {
     page
 }
 
+/// Plans at the session's end, lets what falls due wait for a phone, and plans again once there is
+/// one.
+fn enrol(enrolment: &Enrolment) -> String {
+    let zone: Zone = "Europe/Lisbon".parse().unwrap();
+    let completed_at = instant(&zone, enrolment.at);
+    let mut facts = unreachable(completed_at, &zone);
+    let first = plan(&facts, completed_at);
+    write(&mut facts, &first);
+    let now = completed_at + enrolment.after;
+    facts.standing.sort_by_key(|row| row.due_at);
+    let due = facts.standing.iter_mut().filter(|row| row.state == ReminderState::Planned);
+    let mut waited = String::new();
+    for row in due.filter(|row| row.due_at < now) {
+        row.reason = Some(Reason::NoDevice);
+        writeln!(waited, "  {}  {}", local(row.due_at, &zone), row.key.step.as_str()).unwrap();
+    }
+    facts.reachable = true;
+    let plan = plan(&facts, now);
+
+    let mut page = format!("completed {}\n", local(completed_at, &zone));
+    writeln!(page, "enrolled {:#} later, {}", enrolment.after, local(now, &zone)).unwrap();
+    page.push_str("\nholds\n");
+    for held in of_treatment(&facts, &facts.treatments[0]) {
+        let until = held.until.map_or("open-ended".to_owned(), |until| local(until, &zone));
+        writeln!(page, "  {:<16} {until}", held.rule.as_str()).unwrap();
+    }
+    write!(page, "\nwaited for a phone\n{waited}\nsends\n").unwrap();
+    for reminder in &plan.reminders {
+        let keys: Vec<_> = reminder.members.iter().map(|member| member.key.clone()).collect();
+        let steps: Vec<_> = keys.iter().map(|key| key.step.as_str()).collect();
+        let said = describe(&facts, &courses(&facts.treatments), &keys, reminder.due_at);
+        writeln!(page, "  {}  {}", local(reminder.due_at, &zone), steps.join(" + ")).unwrap();
+        writeln!(page, "    use by {}", local(reminder.use_by, &zone)).unwrap();
+        writeln!(page, "    {} | {}", said.title, said.body).unwrap();
+    }
+    page.push_str("\nends unsaid\n");
+    for (key, outcome) in &plan.steps {
+        let end = match outcome.fate {
+            Fate::Expired(reason) => format!("expired: {reason}"),
+            Fate::Skipped(reason) => format!("skipped: {reason}"),
+            _ => continue,
+        };
+        writeln!(page, "  {:<16} {end}", key.step.as_str()).unwrap();
+    }
+    page
+}
+
+fn unreachable(completed_at: Timestamp, zone: &Zone) -> Facts {
+    let person = Person {
+        id: None,
+        zone: zone.clone(),
+        locale: "en".parse().unwrap(),
+        quiet_hours: None,
+        exercise_hour: None,
+        muted: BTreeSet::new(),
+        aftercare: true,
+        recall: true,
+        slots: BTreeMap::new(),
+    };
+    let treatment = TreatmentFacts {
+        id: TreatmentId(Uuid::nil()),
+        protocol: shipped()[0].protocol.clone(),
+        completed_at,
+        recorded_at: completed_at,
+        zone: zone.clone(),
+        areas: shipped()[0].protocol.default_areas.clone(),
+        voided: false,
+        next_session_at: None,
+    };
+    Facts { person, treatments: vec![treatment], standing: Vec::new(), reachable: false }
+}
+
+/// Writes a first plan down, as the store does.
+fn write(facts: &mut Facts, plan: &aftercare::planner::Plan) {
+    let rows = diff(facts, plan).into_iter().map(|change| Standing {
+        key: change.key,
+        members: change.members,
+        state: change.state,
+        reason: change.reason,
+        due_at: change.due_at,
+    });
+    facts.standing = rows.collect();
+}
+
 #[test]
 fn timelines_are_as_read() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let update = std::env::var_os("UPDATE_GOLDEN").is_some();
     let mut wrong = Vec::new();
-    for story in STORIES {
-        let page = page(story, &tell(story));
-        let file = folder.join(format!("{}.txt", story.name));
+    let planned = STORIES.iter().map(|story| (story.name, page(story, &tell(story))));
+    let enrolled = ENROLMENTS.iter().map(|enrolment| (enrolment.name, enrol(enrolment)));
+    for (name, page) in planned.chain(enrolled) {
+        let file = folder.join(format!("{name}.txt"));
         if update {
             std::fs::write(&file, page).unwrap();
         } else if std::fs::read_to_string(&file).unwrap_or_default() != page {

@@ -177,6 +177,20 @@ fn what_is_not_a_document_says_so() {
     }
 }
 
+#[test]
+fn a_field_that_stands_twice_is_a_fault_where_it_stands() {
+    let text = shipped()[0].json;
+    let twice = text.replacen("\"day\": 1,", "\"day\": 1, \"day\": 2,", 1);
+    let twice = twice.replacen("\"slug\":", "\"slug\": \"other\", \"slug\":", 1);
+    assert_ne!(text, twice);
+    let faults = Protocol::parse(&twice).unwrap_err();
+    let named: Vec<_> = faults.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        named,
+        ["/slug: this stands here twice", "/steps/2/due/day: this stands here twice"]
+    );
+}
+
 /// The published schema names the same fields as the reader.
 #[test]
 fn the_schema_knows_every_field_of_the_shipped_documents() {

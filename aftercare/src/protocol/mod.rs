@@ -6,6 +6,7 @@
 
 mod check;
 mod document;
+mod json;
 mod read;
 mod reader;
 
@@ -50,10 +51,8 @@ impl Protocol {
     ///
     /// Every fault of the document, in its own order; a text that is not JSON has just one.
     pub fn parse(json: &str) -> Result<Self, Vec<Fault>> {
-        let value = serde_json::from_str(json).map_err(|error| {
-            vec![Fault { pointer: String::new(), detail: format!("this is not JSON: {error}") }]
-        })?;
         let mut faults = Faults::default();
+        let Some(value) = json::parse(&mut faults, json) else { return Err(faults.0) };
         let protocol = read::protocol(&mut faults, &Node::root(&value));
         match protocol {
             Some(protocol) if faults.0.is_empty() => Ok(protocol),

@@ -234,7 +234,7 @@ impl<'v> Fields<'v> {
     }
 }
 
-fn join(pointer: &str, name: &str) -> String {
+pub(super) fn join(pointer: &str, name: &str) -> String {
     format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
