@@ -58,15 +58,6 @@ pub struct SchedulerStatus {
     pub lag_seconds: f64,
 }
 
-impl SchedulerStatus {
-    /// Whether reminders can be sent, as far as is known.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        let credential = matches!(self.credential, Credential::Untried | Credential::Accepted);
-        credential && self.last_error.is_none()
-    }
-}
-
 /// The shared, changing status.
 #[derive(Debug)]
 pub(crate) struct StatusCell(Mutex<State>);
@@ -223,23 +214,29 @@ mod tests {
 
     use super::*;
 
+    fn is_well(status: &StatusCell) -> bool {
+        let status = status.get();
+        matches!(status.credential, Credential::Untried | Credential::Accepted)
+            && status.last_error.is_none()
+    }
+
     #[test]
     fn a_refused_credential_pauses_and_probes_until_it_is_accepted() {
         let clock = Arc::new(ManualClock::new("2026-11-22T15:40:00Z".parse().unwrap()));
         let env = Env::with_clock(Arc::<ManualClock>::clone(&clock));
         let status = StatusCell::default();
-        assert!(status.get().is_ready() && !status.is_paused(&env) && !status.is_probing());
+        assert!(is_well(&status) && !status.is_paused(&env) && !status.is_probing());
         status.refused("no".into(), true, &env);
-        assert!(!status.get().is_ready() && status.get().paused && status.is_paused(&env));
+        assert!(!is_well(&status) && status.get().paused && status.is_paused(&env));
         clock.advance(SignedDuration::from_secs(30));
         assert!(!status.is_paused(&env) && status.is_probing() && status.get().paused);
         status.refused("no".into(), true, &env);
         clock.advance(SignedDuration::from_secs(30));
         assert!(status.is_paused(&env), "the second pause is longer");
         status.authenticated();
-        assert!(!status.get().is_ready(), "a token proves nothing once FCM refused one");
+        assert!(!is_well(&status), "a token proves nothing once FCM refused one");
         status.accepted();
-        assert!(status.get().is_ready() && !status.is_paused(&env) && !status.is_probing());
+        assert!(is_well(&status) && !status.is_paused(&env) && !status.is_probing());
     }
 
     #[test]
@@ -249,9 +246,9 @@ mod tests {
         status.refused("invalid_grant".into(), false, &env);
         assert!(status.get().paused && !status.is_probing());
         status.authenticated();
-        assert!(status.get().is_ready() && !status.get().paused && !status.is_paused(&env));
+        assert!(is_well(&status) && !status.get().paused && !status.is_paused(&env));
         status.unreachable("no route".into(), &env);
-        assert!(!status.get().is_ready() && !status.get().paused && status.is_paused(&env));
+        assert!(!is_well(&status) && !status.get().paused && status.is_paused(&env));
         status.authenticated();
         assert_eq!(status.get().credential, Credential::Untried);
     }
@@ -261,9 +258,9 @@ mod tests {
         let status = StatusCell::default();
         let at = "2026-11-22T15:40:00Z".parse().unwrap();
         status.failed("the disk is full".into(), at);
-        assert!(!status.get().is_ready());
+        assert!(!is_well(&status));
         status.ran(at);
-        assert!(status.get().is_ready());
+        assert!(is_well(&status));
         assert_eq!(status.get().last_run_at, Some(at));
     }
 }

@@ -16,7 +16,6 @@ use jiff::Timestamp;
 
 use super::conn::Conn;
 use super::reminders::Reminder;
-use super::schema::reminders;
 use super::sql::{At, Id, Instant};
 use super::{StoreError, Tx, with_conn};
 use crate::ids::{LeaseId, ReminderId};
@@ -62,11 +61,6 @@ pub enum Outcome {
         /// Why.
         reason: Reason,
     },
-    /// It is not to be sent after all.
-    Skipped {
-        /// Why.
-        reason: Reason,
-    },
 }
 
 /// A completion's columns: state, reason, `attempt_at`, `sent_at`.
@@ -74,25 +68,15 @@ type Columns = (ReminderState, Reason, Option<Timestamp>, Option<Timestamp>);
 
 impl Outcome {
     fn columns(&self) -> Columns {
-        use ReminderState::{Expired, Failed, Planned, Sent, Skipped};
+        use ReminderState::{Expired, Failed, Planned, Sent};
         match *self {
             Self::Sent { at } => (Sent, Reason::Accepted, None, Some(at)),
             Self::Retry { attempt_at } => (Planned, Reason::Retrying, Some(attempt_at), None),
             Self::NoDevice { attempt_at } => (Planned, Reason::NoDevice, Some(attempt_at), None),
             Self::Expired { reason } => (Expired, reason, None, None),
             Self::Failed { reason } => (Failed, reason, None, None),
-            Self::Skipped { reason } => (Skipped, reason, None, None),
         }
     }
-}
-
-/// How many reminders stand where.
-#[derive(Debug, Clone, PartialEq, Eq, Queryable)]
-pub struct QueueDepth {
-    /// The state.
-    pub state: ReminderState,
-    /// How many reminders are in it.
-    pub count: i64,
 }
 
 #[derive(QueryableByName)]
@@ -258,17 +242,6 @@ impl Tx<'_> {
         Ok(first.into_iter().chain(retry.map(|retry| retry.next)).min())
     }
 
-    /// How long the most overdue reminder has been waiting (elapsed); zero when none is overdue. Paused
-    /// clinics' do not count.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub fn dispatch_lag(&mut self) -> Result<jiff::SignedDuration, StoreError> {
-        let first = self.first_attempt_at()?;
-        let lag = first.map_or(jiff::SignedDuration::ZERO, |first| self.now.duration_since(first));
-        Ok(lag.max(jiff::SignedDuration::ZERO))
-    }
-
     fn first_attempt_at(&mut self) -> Result<Option<Timestamp>, StoreError> {
         const FIRST: &str = "SELECT attempt_at AS next FROM reminders
              WHERE state = 'planned'
@@ -276,17 +249,5 @@ impl Tx<'_> {
              ORDER BY attempt_at, id LIMIT 1";
         let first: Option<Next> = with_conn!(self, |c| sql_query(FIRST).get_result(c).optional())?;
         Ok(first.map(|first| first.next))
-    }
-
-    /// How many reminders stand where, by state. Reads the whole table: for metrics, not for requests.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub fn queue_depths(&mut self) -> Result<Vec<QueueDepth>, StoreError> {
-        with_conn!(self, |c| reminders::table
-            .group_by(reminders::state)
-            .order(reminders::state)
-            .select((reminders::state, diesel::dsl::count_star()))
-            .load(c))
     }
 }

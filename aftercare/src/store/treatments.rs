@@ -190,6 +190,12 @@ pub(super) fn event_hash(master: &MasterKey, clinic: ClinicId, event_id: &str) -
     master.index("treatments.event", &[clinic.0.as_bytes(), event_id.as_bytes()])
 }
 
+/// What one treatment of a clinic is found by.
+enum Name<'a> {
+    Id(TreatmentId),
+    Event { namespace: &'a str, hash: Digest },
+}
+
 impl Tx<'_> {
     /// The keyed digest of an event's content, in whatever canonical form the caller gives it: two
     /// events say the same when their digests are equal.
@@ -275,15 +281,7 @@ impl Tx<'_> {
         namespace: &str,
         hash: Digest,
     ) -> Result<Option<Treatment>, StoreError> {
-        let found: Option<(Row, Vec<u8>)> = with_conn!(self, |c| treatments::table
-            .inner_join(patients::table)
-            .filter(treatments::clinic_id.eq(clinic))
-            .filter(treatments::namespace.eq(namespace))
-            .filter(treatments::event_hash.eq(hash))
-            .select((Row::as_select(), patients::key_wrapped))
-            .first(c)
-            .optional())?;
-        found.map(|found| self.open_treatment(found)).transpose()
+        self.treatment_named(clinic, &Name::Event { namespace, hash })
     }
 
     /// The treatment with this id, if it is this clinic's.
@@ -295,13 +293,29 @@ impl Tx<'_> {
         clinic: ClinicId,
         id: TreatmentId,
     ) -> Result<Option<Treatment>, StoreError> {
-        let found: Option<(Row, Vec<u8>)> = with_conn!(self, |c| treatments::table
-            .inner_join(patients::table)
-            .filter(treatments::id.eq(id))
-            .filter(treatments::clinic_id.eq(clinic))
-            .select((Row::as_select(), patients::key_wrapped))
+        self.treatment_named(clinic, &Name::Id(id))
+    }
+
+    fn treatment_named(
+        &mut self,
+        clinic: ClinicId,
+        name: &Name<'_>,
+    ) -> Result<Option<Treatment>, StoreError> {
+        let found: Option<(Row, Vec<u8>)> = with_conn!(self, |c: Db| {
+            let query = treatments::table
+                .inner_join(patients::table)
+                .filter(treatments::clinic_id.eq(clinic))
+                .select((Row::as_select(), patients::key_wrapped))
+                .into_boxed::<Db>();
+            match *name {
+                Name::Id(id) => query.filter(treatments::id.eq(id)),
+                Name::Event { namespace, hash } => query
+                    .filter(treatments::namespace.eq(namespace))
+                    .filter(treatments::event_hash.eq(hash)),
+            }
             .first(c)
-            .optional())?;
+            .optional()
+        })?;
         found.map(|found| self.open_treatment(found)).transpose()
     }
 

@@ -108,8 +108,7 @@ async fn a_refused_credential_pauses_everything_and_loses_nothing() {
     world.fault(FaultKind::Unauthenticated);
     world.run_at(DUE).await;
     let status = world.scheduler.status();
-    assert!(!status.is_ready() && status.paused);
-    assert!(matches!(status.credential, Credential::Refused(_)));
+    assert!(status.paused && matches!(status.credential, Credential::Refused(_)));
     let run = world.run_after(secs(5)).await;
     assert!(run.paused && run.claimed == 0, "paused: {run:?}");
     let asked = world.fcm.stats().sends;
@@ -119,7 +118,7 @@ async fn a_refused_credential_pauses_everything_and_loses_nothing() {
     world.fcm.clear_faults();
     let run = world.run_after(secs(300)).await;
     assert_eq!(run.tally.sent, 2, "{run:?}");
-    assert!(world.scheduler.status().is_ready());
+    assert_eq!(world.scheduler.status().credential, Credential::Accepted);
     for treated in treated {
         assert_eq!(world.start_of(treated).await.state, ReminderState::Sent);
     }
@@ -134,11 +133,12 @@ async fn a_token_endpoint_that_refuses_or_is_away_holds_claims_back() {
         let run = world.run_at(DUE).await;
         assert_eq!((run.claimed, run.paused), (0, true), "{kind:?}");
         let status = world.scheduler.status();
-        assert_eq!((status.is_ready(), status.paused), (false, paused), "{kind:?}: {status:?}");
+        let accepted = matches!(status.credential, Credential::Untried | Credential::Accepted);
+        assert_eq!((accepted, status.paused), (false, paused), "{kind:?}: {status:?}");
         world.fcm.clear_faults();
         assert_eq!(world.run_after(secs(30)).await.tally.sent, 1, "{kind:?}");
         assert_eq!(world.start_of(ana).await.state, ReminderState::Sent);
-        assert!(world.scheduler.status().is_ready(), "{kind:?}");
+        assert_eq!(world.scheduler.status().credential, Credential::Accepted, "{kind:?}");
     }
 }
 

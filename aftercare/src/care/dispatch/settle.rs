@@ -186,7 +186,7 @@ fn count(tally: &mut Tally, settled: &Settled, outcome: &Outcome) {
         Outcome::Retry { .. } => tally.released += 1,
         Outcome::NoDevice { .. } => tally.no_device += 1,
         Outcome::Expired { .. } => tally.expired += 1,
-        Outcome::Failed { .. } | Outcome::Skipped { .. } => tally.failed += 1,
+        Outcome::Failed { .. } => tally.failed += 1,
     }
 }
 
