@@ -12,6 +12,7 @@ mod address;
 mod auth;
 pub mod dto;
 pub mod fields;
+mod icalendar;
 mod limits;
 pub mod problem;
 mod routes;

@@ -157,6 +157,7 @@ pub async fn start(
         readiness,
         metrics: config.metrics.clone(),
         waker,
+        wrote: tokio::sync::Mutex::default(),
         store,
     });
     let server = build(&api, listener, &config).map_err(listen)?;

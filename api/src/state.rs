@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use actix_web::HttpRequest;
 use aftercare::clock::Env;
@@ -57,6 +58,8 @@ pub(crate) struct Api {
     pub(crate) readiness: Arc<dyn Readiness>,
     pub(crate) metrics: Option<PrometheusHandle>,
     pub(crate) waker: Waker,
+    /// When `/readyz` last saw the database take a write.
+    pub(crate) wrote: tokio::sync::Mutex<Option<Instant>>,
 }
 
 impl Api {

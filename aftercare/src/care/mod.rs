@@ -5,6 +5,7 @@
 //! with [`replan`].
 
 mod amend;
+mod calendar;
 mod can;
 mod case;
 mod devices;
@@ -17,6 +18,7 @@ mod timeline;
 mod treatments;
 
 pub use amend::{AmendError, SessionPatch, amend_treatment, book_next_session};
+pub use calendar::{Entry, EntryKind, Feed, When, calendar_feed, close_calendar, open_calendar};
 pub use can::{CanAnswer, CanError, Verdict, can};
 pub use case::{Case, cases, locked_case};
 pub use devices::{register_device, remove_device};

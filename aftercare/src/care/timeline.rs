@@ -17,7 +17,7 @@ use crate::words::words;
 use crate::zone::Zone;
 
 /// How long a cancelled reminder is still shown, so that a phone that was offline drops it too.
-const TOMBSTONE: SignedDuration = SignedDuration::from_hours(24 * 7);
+pub(super) const TOMBSTONE: SignedDuration = SignedDuration::from_hours(24 * 7);
 
 words! {
     /// What a clinic should know of a treatment, though it is taken as it is.

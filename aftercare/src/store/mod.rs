@@ -15,6 +15,7 @@
 
 mod amendments;
 mod audit;
+mod calendars;
 mod clinics;
 mod conn;
 mod consents;
@@ -48,6 +49,7 @@ pub use amendments::{
     AmendedFields, AmendingEvent, Amendment, AmendmentKind, Booking, NewAmendment,
 };
 pub use audit::AuditEntry;
+pub use calendars::Calendar;
 pub use clinics::{ClientSecret, Clinic, PushContent};
 pub use consents::{Consent, ConsentKind};
 pub use deliveries::{Delivery, DeliveryState};
@@ -56,7 +58,7 @@ pub use enrolments::Enrolment;
 pub use error::StoreError;
 pub use patients::{Patient, Preferences};
 pub use protocols::ProtocolRecord;
-pub use queue::{Completion, Outcome, QueueDepth};
+pub use queue::{Completion, Outcome};
 pub use reminders::Reminder;
 pub use sessions::{RefreshToken, Session};
 pub use signing_keys::SigningKey;
@@ -133,12 +135,13 @@ impl Store {
         &self.0.env
     }
 
-    /// Whether the database answers.
+    /// Whether the database answers and takes writes: writes something of no consequence.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] or [`StoreError::Busy`] when it does not.
-    pub async fn ping(&self) -> Result<(), StoreError> {
-        self.read(|_| Ok::<_, StoreError>(())).await
+    /// [`StoreError::ReadOnly`] or [`StoreError::Full`] when it takes no writes;
+    /// [`StoreError::Unavailable`] or [`StoreError::Busy`] when it does not answer.
+    pub async fn check_writable(&self) -> Result<(), StoreError> {
+        self.write(|tx| tx.leave_a_mark()).await
     }
 
     /// Runs the migrations that this database lacks, all or nothing, and gives their versions. Servers

@@ -293,6 +293,17 @@ table! {
     }
 }
 
+table! {
+    use diesel::sql_types::Binary;
+    use crate::store::sql::{Id, Instant};
+    calendars (patient_id) {
+        patient_id -> Id,
+        token_hash -> Binary,
+        token_sealed -> Binary,
+        created_at -> Instant,
+    }
+}
+
 joinable!(amendments -> patients (patient_id));
 joinable!(client_secrets -> clinics (clinic_id));
 joinable!(patients -> clinics (clinic_id));

@@ -22,7 +22,7 @@ pub(crate) use grants::{
 };
 pub(crate) use keys::{KeyRing, Signer};
 pub use secrets::HashError;
-pub(crate) use secrets::Hasher;
+pub(crate) use secrets::{Hasher, feed_token};
 pub use token::{Role, token_holds};
 
 use std::future::Future;

@@ -22,6 +22,12 @@ pub(crate) fn random(env: &Env, prefix: &str) -> SecretString {
     format!("{prefix}{}", URL_SAFE_NO_PAD.encode(bytes)).into()
 }
 
+/// The secret part of a calendar feed's address.
+#[must_use]
+pub(crate) fn feed_token(env: &Env) -> SecretString {
+    random(env, "cal_")
+}
+
 /// Hashes and checks client secrets with argon2id, on blocking threads and few at a time.
 #[derive(Debug, Clone)]
 pub(crate) struct Hasher {

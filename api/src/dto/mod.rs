@@ -1,6 +1,7 @@
 //! The shapes of requests and answers, apart from the domain's own types: the domain may change, these
 //! are the contract.
 
+mod calendar;
 mod care;
 mod devices;
 mod oauth;
@@ -8,6 +9,7 @@ mod patients;
 mod protocols;
 mod treatments;
 
+pub use calendar::*;
 pub use care::*;
 pub use devices::*;
 pub use oauth::*;

@@ -12,7 +12,9 @@ use actix_web::dev::Payload;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::{FromRequest, HttpRequest, web};
 use futures_util::StreamExt as _;
+use serde::Deserialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::{Fields, Place, json};
 use crate::problem::{Code, Fault, Problem};
@@ -25,6 +27,17 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 pub trait FromFields: Sized {
     /// Reads every field, noting each fault; `None` only when a fault was noted.
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self>;
+}
+
+/// The body of a request that says everything with its address: absent, or an object without fields.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Nothing {}
+
+impl FromFields for Nothing {
+    fn from_fields(_: &mut Fields<'_>) -> Option<Self> {
+        Some(Self {})
+    }
 }
 
 /// A JSON body that is still to be read, which a handler does once it knows who calls.
@@ -54,6 +67,22 @@ impl<T: FromFields> Body<T> {
         demand_media_type(&self.request, "application/json")?;
         let bytes = read(&self.request, self.payload).await?;
         read_body(&bytes)
+    }
+}
+
+impl Body<Nothing> {
+    /// Reads a body that may be absent and has no fields.
+    ///
+    /// # Errors
+    /// As [`Body::read`], for a body that is there.
+    pub async fn read_nothing(self) -> Result<(), Problem> {
+        let bytes = read(&self.request, self.payload).await?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        demand_media_type(&self.request, "application/json")?;
+        from_object::<Nothing>(&json::object(&bytes)?, Place::Object(String::new()))?;
+        Ok(())
     }
 }
 

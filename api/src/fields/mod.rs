@@ -12,7 +12,7 @@ mod extract;
 mod json;
 pub mod parse;
 
-pub use extract::{Body, Form, FromFields, Query, read_body};
+pub use extract::{Body, Form, FromFields, Nothing, Query, read_body};
 pub(crate) use extract::{form, read_form};
 
 use serde_json::{Map, Value};

@@ -9,7 +9,7 @@ use super::oauth::answer;
 use super::patients::known;
 use crate::auth::{self, ClinicAuth, NewEnrolment};
 use crate::dto::{EnrolmentAnswer, Redeem, TokenAnswer};
-use crate::fields::Body;
+use crate::fields::{Body, Nothing};
 use crate::problem::{Code, Problem};
 use crate::state::Api;
 
@@ -33,6 +33,7 @@ pub(super) fn invitation(api: &Api, enrolment: &NewEnrolment) -> EnrolmentAnswer
     tag = "clinic",
     security(("clinic" = [])),
     params(("ref" = String, Path, description = "The patient's ref")),
+    request_body(content = Option<Nothing>, description = "Nothing; may be absent", example = json!({})),
     responses(
         (status = 201, description = "The code; show it as a QR code", body = EnrolmentAnswer),
         (status = 404, description = "`not-found`: the clinic has no such patient")
@@ -43,7 +44,9 @@ async fn create_enrolment(
     api: Data<Api>,
     auth: ClinicAuth,
     reference: Path<String>,
+    body: Body<Nothing>,
 ) -> Result<HttpResponse, Problem> {
+    body.read_nothing().await?;
     let reference = reference.into_inner();
     let enrolment = api
         .store

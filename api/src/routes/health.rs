@@ -1,10 +1,11 @@
 //! What operators and their balancers ask.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use actix_web::web::{Data, Json};
 use actix_web::{HttpResponse, get};
+use aftercare::store::StoreError;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -13,6 +14,9 @@ use crate::state::{Api, Check};
 
 /// How long the database may take to answer before the server counts as not ready.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a write that worked speaks for the database: anybody may ask.
+const DATABASE_TRUSTED: Duration = Duration::from_secs(1);
 
 pub(super) fn routes(config: &mut ServiceConfig<'_>) {
     config.service(get_health).service(get_readiness).service(get_metrics);
@@ -46,7 +50,7 @@ struct CheckDto {
     /// Whether it is as it should be.
     ok: bool,
     /// The same in words.
-    #[schema(example = "answers")]
+    #[schema(example = "takes writes")]
     detail: String,
 }
 
@@ -91,15 +95,32 @@ async fn get_readiness(api: Data<Api>) -> HttpResponse {
     response.json(Ready { status, checks })
 }
 
+/// Whether the database takes writes, which is asked of it once a second at most.
 async fn database(api: &Api) -> CheckDto {
-    let (ok, detail) = match tokio::time::timeout(DATABASE_TIMEOUT, api.store.ping()).await {
-        Ok(Ok(())) => (true, "answers"),
+    let mut wrote = api.wrote.lock().await;
+    if wrote.is_some_and(|at| at.elapsed() < DATABASE_TRUSTED) {
+        return database_check(true, "takes writes");
+    }
+    *wrote = None;
+    match tokio::time::timeout(DATABASE_TIMEOUT, api.store.check_writable()).await {
+        Ok(Ok(())) => {
+            *wrote = Some(Instant::now());
+            database_check(true, "takes writes")
+        }
         Ok(Err(error)) => {
             tracing::warn!(%error, "the database is not ready");
-            (false, "refuses; the log says why")
+            let detail = match error {
+                StoreError::ReadOnly(_) => "is read-only",
+                StoreError::Full(_) => "its disk is full",
+                _ => "refuses; the log says why",
+            };
+            database_check(false, detail)
         }
-        Err(_) => (false, "does not answer within 2 seconds"),
-    };
+        Err(_) => database_check(false, "does not answer within 2 seconds"),
+    }
+}
+
+fn database_check(ok: bool, detail: &str) -> CheckDto {
     CheckDto { name: "database", ok, detail: detail.to_owned() }
 }
 

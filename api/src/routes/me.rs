@@ -60,14 +60,18 @@ fn entity_tag(timeline: &Timeline) -> serde_json::Result<String> {
     if let Some(members) = content.as_object_mut() {
         members.remove("generated_at");
     }
-    let hash = digest::digest(&digest::SHA256, content.to_string().as_bytes());
-    let mut tag = hex::encode(hash);
+    Ok(digest_tag(content.to_string().as_bytes()))
+}
+
+/// The tag of some bytes, which others do not have.
+pub(super) fn digest_tag(content: &[u8]) -> String {
+    let mut tag = hex::encode(digest::digest(&digest::SHA256, content));
     tag.truncate(32);
-    Ok(format!("\"{tag}\""))
+    format!("\"{tag}\"")
 }
 
 /// Whether `If-None-Match` names the tag, by the weak comparison that RFC 9110 has for it.
-fn matches(request: &HttpRequest, tag: &str) -> bool {
+pub(super) fn matches(request: &HttpRequest, tag: &str) -> bool {
     let lines = request.headers().get_all(IF_NONE_MATCH).filter_map(|line| line.to_str().ok());
     lines.flat_map(|line| line.split(',')).map(str::trim).any(|candidate| {
         candidate == "*" || candidate.strip_prefix("W/").unwrap_or(candidate) == tag

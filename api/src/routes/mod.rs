@@ -1,5 +1,6 @@
 //! The routes, one file for each aggregate; what a handler documents is what is served.
 
+mod calendar;
 mod courses;
 mod devices;
 mod docs;
@@ -35,6 +36,7 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
     protocols::routes(config);
     devices::routes(config);
     me::routes(config);
+    calendar::routes(config);
 }
 
 /// What is made once from the routes and served or looked up from then on.

@@ -17,7 +17,7 @@ use crate::auth::{self, ClinicAuth, NewEnrolment};
 use crate::dto::{
     NewTreatment, RecordQuery, TreatmentAnswer, TreatmentPage, TreatmentPatch, TreatmentsQuery,
 };
-use crate::fields::{Body, Query, parse};
+use crate::fields::{Body, Nothing, Query, parse};
 use crate::problem::{Code, Fault, Problem};
 use crate::state::Api;
 
@@ -277,6 +277,7 @@ async fn amend_treatment(
     tag = "clinic",
     security(("clinic" = [])),
     params(("id" = String, Path, description = "The treatment's id")),
+    request_body(content = Option<Nothing>, description = "Nothing; may be absent", example = json!({})),
     responses(
         (status = 200, description = "The treatment, voided", body = TreatmentAnswer),
         (status = 404, description = "`not-found`: the clinic has no such treatment")
@@ -287,7 +288,9 @@ async fn void_treatment(
     api: Data<Api>,
     auth: ClinicAuth,
     id: Path<String>,
+    body: Body<Nothing>,
 ) -> Result<Json<TreatmentAnswer>, Problem> {
+    body.read_nothing().await?;
     let id = read_id(id.as_str())?;
     let voided = api.store.write(move |tx| care::void_treatment(tx, auth.clinic, id)).await;
     let view = voided.map_err(Problem::from)?.ok_or_else(Problem::not_found)?;

@@ -360,3 +360,20 @@ async fn each_role_keeps_to_its_own_side() {
     assert_eq!(document["slug"], "microneedling");
     api.get("/v1/protocols/peeling").bearer(&token).send().await.problem(404, "not-found");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_where_none_belongs_may_be_empty_and_no_more() {
+    let api = api().await;
+    let token = api.clinic_token().await;
+    let recorded = post(&api, &token, &session_done("e-1", "p-1")).await.expect(201);
+    let void = format!("/v1/treatments/{}/void", recorded["treatment"]["id"].as_str().unwrap());
+    for (path, status) in [(void.as_str(), 200), ("/v1/patients/p-1/enrolments", 201)] {
+        let ask = || api.post(path).bearer(&token);
+        let refused = ask().json(&json!({"reason": "mistake"})).send().await;
+        assert_eq!(refused.pointers(422, "invalid-fields"), ["/reason"], "{path}");
+        ask().body("text/plain", "{}").send().await.problem(415, "unsupported-media-type");
+        ask().json(&json!([])).send().await.problem(422, "invalid-fields");
+        ask().send().await.expect(status);
+        ask().json(&json!({})).send().await.expect(status);
+    }
+}

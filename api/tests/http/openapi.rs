@@ -129,6 +129,10 @@ async fn every_described_operation_is_served_and_guarded() {
         let open = operation["tags"][0] == "operations" || operation["tags"][0] == "auth";
         let filled = path.replace("{ref}", "p-1").replace(['{', '}'], "");
         let answer = api.request(&method, &filled).send().await;
+        if path == "/calendar/{token}.ics" {
+            answer.problem(404, "not-found");
+            continue;
+        }
         assert!(!matches!(answer.status, 404 | 405), "{method} {path}: {}", answer.status);
         if !open {
             answer.problem(401, "missing-token");

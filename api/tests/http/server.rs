@@ -49,7 +49,10 @@ async fn health_and_readiness() {
     let api = api().await;
     assert_eq!(api.get("/healthz").send().await.expect(200), json!({"status": "ok"}));
     let ready = api.get("/readyz").send().await.expect(200);
-    assert_eq!(ready["checks"][0], json!({"name": "database", "ok": true, "detail": "answers"}));
+    assert_eq!(
+        ready["checks"][0],
+        json!({"name": "database", "ok": true, "detail": "takes writes"})
+    );
     assert_eq!(api.get("/metrics").send().await.status, 200);
 
     let config = ApiConfig::new("127.0.0.1:0".parse().unwrap());

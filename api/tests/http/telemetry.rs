@@ -48,6 +48,10 @@ async fn logs_hold_route_templates_and_opaque_ids_only() {
     api.get("/v1/treatments?patient_ref=canary-ref").bearer(&token).send().await.expect(200);
     api.get("/v1/canary").bearer("canary-token").send().await.expect(404);
     api.get("/v1/treatments").bearer("canary-token").send().await.expect(401);
+    let calendar = api.get("/v1/me/calendar").bearer(&phone.access).send().await.expect(200);
+    let feed = calendar["url"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+    assert_eq!(api.get(&format!("/calendar/{feed}")).send().await.status, 200);
+    api.get("/calendar/canary.ics").send().await.problem(404, "not-found");
     api.refresh(&phone.refresh).await.expect(200);
     api.refresh("canary-refresh").await.expect(400);
 
@@ -55,7 +59,8 @@ async fn logs_hold_route_templates_and_opaque_ids_only() {
     assert!(logged.contains("/v1/patients/{ref}/timeline"), "templates are logged");
     assert!(logged.contains(&api.clinic.clinic_id.to_string()), "opaque ids are logged");
     assert!(!logged.contains("canary"), "{}", surroundings(&logged, "canary"));
-    for secret in [&token, &phone.access, &phone.refresh] {
+    assert!(logged.contains("/calendar/{token}.ics"), "of the feed, too");
+    for secret in [&token, &phone.access, &phone.refresh, &feed] {
         assert!(!logged.contains(secret.as_str()), "a token is logged");
     }
     let code = posted["enrolment"]["code"].as_str();

@@ -62,6 +62,8 @@ async fn a_read_only_postgres_refuses_and_recovers() {
     is_unavailable(&posted(&stage, &token).await);
     let read = stage.http.call("GET", "/v1/patients/ana/timeline", Some(&token), Body::None).await;
     assert_eq!(read.expect(200)["reminders"][0]["state"], "sent", "reading goes on");
+    let ready = stage.http.call("GET", "/readyz", None, Body::None).await.expect(503);
+    assert_eq!(ready["checks"][0]["detail"], "is read-only");
     stage.set_clock("2026-11-22T21:05:00Z");
     assert!(stage.scheduler.run_once().await.is_err(), "nothing is claimed that cannot be settled");
     assert_eq!(stage.pushes().len(), 1);
@@ -70,6 +72,7 @@ async fn a_read_only_postgres_refuses_and_recovers() {
         "BEGIN READ WRITE; ALTER DATABASE {name} SET default_transaction_read_only = off; COMMIT"
     ));
     database.execute(END_SESSIONS);
+    assert_eq!(stage.http.get("/readyz").await["status"], "ready");
     stage.run().await;
     assert_eq!(stage.diary("ana").len(), 2);
     stage.set_clock("2026-11-22T21:10:00Z");

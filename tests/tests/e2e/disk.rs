@@ -1,5 +1,8 @@
 //! An SQLite file on a disk that is full, and on one that takes no writes: a small file system of
-//! the server's own, made in namespaces that need no rights and go with the process.
+//! the server's own, made in namespaces that need no rights and go with the process. A disk that
+//! stops taking writes under a running server cannot be had this way, since no file system turns
+//! read-only while files of it are open for writing; there the kernel is told to refuse that
+//! process every write to a file, which SQLite sees as it sees a failing disk.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -106,6 +109,60 @@ async fn a_full_disk_refuses_clearly_and_loses_nothing() {
     assert!(inside(&server, folder.path(), "rm disk/ballast"));
     goes_on(&clinic, inbox).await;
 
+    assert!(server.process.terminate().await.success(), "{}", server.process.log());
+}
+
+/// Serves with writes over the limit of file sizes refused, not punished.
+const SERVE_UNPUNISHED: &str = r#"trap "" XFSZ
+exec "$BINARY" serve --database-url sqlite:seed/aftercare.db"#;
+
+/// Whether the server's files take writes.
+fn let_write(server: &Server, may: bool) -> bool {
+    let limit = if may { "--fsize=unlimited:unlimited" } else { "--fsize=0:unlimited" };
+    let process = server.process.id().to_string();
+    Command::new("prlimit").args(["--pid", &process, limit]).status().is_ok_and(|s| s.success())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_stops_taking_writes_is_reported_and_forgiven() {
+    let (folder, account) = prepared();
+    let mut command = Command::new("sh");
+    configure(&mut command, folder.path());
+    command.args(["-ec", SERVE_UNPUNISHED]).env("BINARY", binary());
+    let mut server = Server::start(&mut command).await;
+    let inbox = server.emulator().await;
+    let clinic = Clinic::sign_in(server.http, &account).await;
+    for name in ["ana", "bea"] {
+        clinic.patient(name).await;
+    }
+    clinic.session_done("ana", SignedDuration::from_mins(20)).await;
+    wait_for("ana", async || (clinic.first_state("ana").await == "sent").then_some(())).await;
+    assert_eq!(server.http.get("/readyz").await["status"], "ready");
+
+    if !let_write(&server, false) {
+        let line = b"no prlimit here: the test of a disk that stops taking writes was NOT run\n";
+        std::io::stderr().write_all(line).unwrap();
+        return;
+    }
+    refuses_clearly(&clinic).await;
+    assert_eq!(clinic.first_state("ana").await, "sent", "reading goes on");
+    let unready = wait_for("the end of trust", async || {
+        let answer = server.http.call("GET", "/readyz", None, Body::None).await;
+        (answer.status == 503).then(|| answer.expect(503))
+    });
+    let unready = unready.await;
+    let database = &unready["checks"][0];
+    assert_eq!((&database["name"], &database["ok"]), (&"database".into(), &false.into()));
+    let log = server.process.log();
+    assert!(log.contains("the database is not ready") && log.contains("disk I/O error"), "{log}");
+
+    assert!(let_write(&server, true));
+    wait_for("readiness", async || {
+        let answer = server.http.call("GET", "/readyz", None, Body::None).await;
+        (answer.status == 200).then_some(())
+    })
+    .await;
+    goes_on(&clinic, inbox).await;
     assert!(server.process.terminate().await.success(), "{}", server.process.log());
 }
 

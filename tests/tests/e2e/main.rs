@@ -13,6 +13,7 @@ mod stage;
 
 mod amend;
 mod binary;
+mod calendar;
 mod course;
 mod database;
 mod disk;

@@ -8,6 +8,7 @@
 )]
 
 mod amendments;
+mod calendars;
 mod clinics;
 mod connections;
 mod devices;

@@ -47,7 +47,7 @@ async fn a_dry_run_sees_its_own_writes_and_keeps_none(bed: Bed) {
 async fn a_read_writes_nothing(bed: Bed) {
     let refused = bed.store.read(make_clinic).await;
     assert!(matches!(refused, Err(StoreError::ReadOnly(_))), "{refused:?}");
-    bed.store.ping().await.unwrap();
+    bed.store.check_writable().await.unwrap();
 }
 
 async fn nothing_is_committed_after_a_failed_query(bed: Bed) {
