@@ -10,6 +10,7 @@
 
 mod address;
 mod auth;
+mod cors;
 pub mod dto;
 pub mod fields;
 mod icalendar;
@@ -25,7 +26,8 @@ pub use auth::{
     HashError, NewClinic, NewClinicError, NewSecret, Role, SecretError, add_client_secret,
     client_secrets, create_clinic, revoke_client_secret, token_holds,
 };
-pub use limits::{Limits, Rate};
+pub use cors::{Origin, OriginError};
+pub use limits::{Limits, Rate, RateError};
 pub use routes::openapi_document;
-pub use server::{ApiConfig, ApiHandle, StartError, start};
+pub use server::{ApiConfig, ApiHandle, Patience, StartError, start};
 pub use state::{Check, NothingElse, Readiness, Waker};

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
+use std::str::FromStr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -48,6 +49,20 @@ impl Rate {
         Self { count: at_least_one(count), per, burst: at_least_one(burst) }
     }
 
+    /// `100/s:400` is 100 a second on average and 400 at once; `20/min` is 20 at once too; also `/h`.
+    fn parse(text: &str) -> Option<Self> {
+        let (count, rest) = text.split_once('/')?;
+        let (period, burst) = rest.split_once(':').unwrap_or((rest, count));
+        let number = |digits: &str| digits.trim().parse::<NonZeroU32>().ok();
+        let per = match period.trim() {
+            "s" => Duration::from_secs(1),
+            "min" => Duration::from_mins(1),
+            "h" => Duration::from_hours(1),
+            _ => return None,
+        };
+        Some(Self { count: number(count)?, per, burst: number(burst)? })
+    }
+
     fn quota(self) -> Quota {
         let one = self.per / self.count.get();
         Quota::with_period(one)
@@ -55,6 +70,19 @@ impl Rate {
             .allow_burst(self.burst)
     }
 }
+
+impl FromStr for Rate {
+    type Err = RateError;
+
+    fn from_str(text: &str) -> Result<Self, RateError> {
+        Self::parse(text).ok_or(RateError)
+    }
+}
+
+/// Text that names no rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a rate; write 100/s:400 (100 a second, 400 at once), 20/min or 1000/h")]
+pub struct RateError;
 
 /// The limits of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -190,6 +218,19 @@ mod tests {
     fn limiter(burst: u32) -> Limiter {
         let rate = Rate::new(1, Duration::from_hours(1), burst);
         Limiter::new(&Limits { credential: rate, bad_bearer: rate, failures: rate })
+    }
+
+    #[test]
+    fn rates_are_written_as_they_are_said() {
+        let rate = |text: &str| text.parse::<Rate>();
+        let second = Duration::from_secs(1);
+        assert_eq!(rate("100/s:400"), Ok(Rate::new(100, second, 400)));
+        assert_eq!(rate("20/min"), Ok(Rate::new(20, 60 * second, 20)));
+        assert_eq!(rate("7/h:1"), Ok(Rate::new(7, 3600 * second, 1)));
+        for wrong in ["", "100", "100/", "0/s", "1/s:0", "-1/s", "1/day", "1/s:2:3", "s/1", "1.5/s"]
+        {
+            assert_eq!(rate(wrong), Err(RateError), "{wrong}");
+        }
     }
 
     #[test]

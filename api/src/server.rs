@@ -17,19 +17,42 @@ use utoipa_actix_web::AppExt as _;
 
 use crate::address::Network;
 use crate::auth::{HashError, Hasher, KeyRing};
+use crate::cors::{self, Origin};
 use crate::limits::{Limiter, Limits};
 use crate::routes;
 use crate::state::{Api, Readiness, Waker};
 use crate::telemetry::{RequestSpan, observe};
 
-/// How long the headers of a request may take to arrive.
-const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection may idle between requests.
-const KEEP_ALIVE: Duration = Duration::from_mins(1);
 /// How long a client may take to close a connection that we are done with.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Connections at the same time unless it is set: each holds a file descriptor and up to some 100 KiB.
+const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(8192).unwrap();
 /// Seconds that a graceful stop may take at the very most, whatever grace is asked for.
 const LONGEST_GRACE_SECONDS: u64 = 3600;
+
+/// How long a slow client is waited for, in elapsed time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// For the head of a request.
+    pub head: Duration,
+    /// For the whole of its body, from then on.
+    pub body: Duration,
+    /// Between two requests on one connection.
+    pub idle: Duration,
+    /// For the client to take any of the answer that it has been sent.
+    pub unread: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(10),
+            body: Duration::from_secs(20),
+            idle: Duration::from_mins(1),
+            unread: Duration::from_secs(30),
+        }
+    }
+}
 
 /// The settings of an API server.
 #[derive(Debug, Clone)]
@@ -45,6 +68,12 @@ pub struct ApiConfig {
     pub trusted_proxies: Vec<Network>,
     /// The largest request body, in bytes.
     pub body_limit: usize,
+    /// How long slow clients are waited for.
+    pub patience: Patience,
+    /// Connections served at the same time; more wait until one ends.
+    pub connections: NonZeroUsize,
+    /// Origins whose web apps may call; none by default.
+    pub cors: Vec<Origin>,
     /// Worker threads; `None` = one for each core.
     pub workers: Option<NonZeroUsize>,
     /// What `/metrics` renders; `None` answers it with an empty page.
@@ -61,6 +90,9 @@ impl ApiConfig {
             limits: Limits::default(),
             trusted_proxies: Vec::new(),
             body_limit: 64 * 1024,
+            patience: Patience::default(),
+            connections: CONNECTIONS,
+            cors: Vec::new(),
             workers: None,
             metrics: None,
         }
@@ -142,6 +174,7 @@ pub async fn start(
 ) -> Result<ApiHandle, StartError> {
     let listen = |cause| StartError::Listen { address: config.listen, cause };
     let listener = std::net::TcpListener::bind(config.listen).map_err(listen)?;
+    give_up_on_who_reads_nothing(&listener, config.patience.unread).map_err(listen)?;
     let address = listener.local_addr().map_err(listen)?;
     let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
     let public_url = public_url.trim_end_matches('/').to_owned();
@@ -154,6 +187,8 @@ pub async fn start(
         public_url: public_url.clone(),
         trusted_proxies: config.trusted_proxies.clone(),
         body_limit: config.body_limit,
+        body_timeout: config.patience.body,
+        cors: config.cors.clone(),
         readiness,
         metrics: config.metrics.clone(),
         waker,
@@ -175,7 +210,9 @@ fn build(
     let secure = api.public_url.starts_with("https://");
     let api = api.clone();
     let documents = web::Data::new(routes::Documents::new(&api.public_url));
-    let mut server = HttpServer::new(move || {
+    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let workers = config.workers.unwrap_or(cores);
+    let server = HttpServer::new(move || {
         let (app, _) = App::new()
             .app_data(api.clone())
             .app_data(documents.clone())
@@ -184,6 +221,7 @@ fn build(
             .split_for_parts();
         app.default_service(web::to(routes::fallback))
             .wrap(from_fn(routes::head_as_get))
+            .wrap(from_fn(cors::share))
             .wrap(headers(secure))
             .wrap(from_fn(observe))
             .wrap(TracingLogger::<RequestSpan>::new())
@@ -191,14 +229,26 @@ fn build(
     })
     .disable_signals()
     .shutdown_timeout(LONGEST_GRACE_SECONDS)
-    .client_request_timeout(HEADERS_TIMEOUT)
+    .workers(workers.get())
+    .max_connections(config.connections.get().div_ceil(workers.get()))
+    .client_request_timeout(config.patience.head)
     .client_disconnect_timeout(CLOSE_TIMEOUT)
-    .keep_alive(KEEP_ALIVE)
+    .keep_alive(config.patience.idle)
     .listen(listener)?;
-    if let Some(workers) = config.workers {
-        server = server.workers(workers.get());
-    }
     Ok(server.run())
+}
+
+/// Lets the kernel close a connection whose peer takes nothing of what it was sent: actix waits for
+/// ever. Accepted connections inherit it.
+fn give_up_on_who_reads_nothing(
+    listener: &std::net::TcpListener,
+    after: Duration,
+) -> std::io::Result<()> {
+    #[cfg(target_os = "linux")]
+    socket2::SockRef::from(listener).set_tcp_user_timeout(Some(after))?;
+    #[cfg(not(target_os = "linux"))]
+    let _ = (listener, after);
+    Ok(())
 }
 
 /// What every answer carries, unless a handler says otherwise.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix_web::HttpRequest;
 use aftercare::clock::Env;
@@ -12,6 +12,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::address::{Network, client_address};
 use crate::auth::{Hasher, KeyRing};
+use crate::cors::Origin;
 use crate::limits::Limiter;
 
 /// Called after a commit that may have made something due, so that the scheduler looks at once
@@ -55,6 +56,8 @@ pub(crate) struct Api {
     pub(crate) public_url: String,
     pub(crate) trusted_proxies: Vec<Network>,
     pub(crate) body_limit: usize,
+    pub(crate) body_timeout: Duration,
+    pub(crate) cors: Vec<Origin>,
     pub(crate) readiness: Arc<dyn Readiness>,
     pub(crate) metrics: Option<PrometheusHandle>,
     pub(crate) waker: Waker,
@@ -66,11 +69,6 @@ impl Api {
     /// The clock and the random numbers, which are the store's.
     pub(crate) fn env(&self) -> &Env {
         self.store.env()
-    }
-
-    /// The largest body that is read, in bytes.
-    pub(crate) fn body_limit(&self) -> usize {
-        self.body_limit
     }
 
     /// Tells the scheduler to look now.

@@ -249,6 +249,14 @@ impl Store {
     }
 }
 
+/// Refuses a URL that [`Store::open`] would refuse, without touching any database.
+///
+/// # Errors
+/// [`StoreError::Settings`].
+pub fn check_url(url: &str) -> Result<(), StoreError> {
+    pools(url, StoreOptions::default()).map(|_| ())
+}
+
 fn pools(url: &str, options: StoreOptions) -> Result<(Arc<Pool>, Arc<Pool>), StoreError> {
     match url.split_once(':') {
         Some(("sqlite", rest)) => {

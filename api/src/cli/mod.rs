@@ -4,6 +4,7 @@
 mod demo;
 mod emulator;
 mod keys;
+mod limits;
 mod logging;
 mod operate;
 mod plan;

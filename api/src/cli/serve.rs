@@ -19,6 +19,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Failure;
+use super::limits::LimitArgs;
 use super::logging::Logging;
 use super::settings::Database;
 
@@ -58,6 +59,8 @@ pub(super) struct Listen {
         value_name = "NETWORKS"
     )]
     trusted_proxies: Vec<Network>,
+    #[command(flatten)]
+    limits: LimitArgs,
 }
 
 /// The settings of the scheduler.
@@ -126,6 +129,7 @@ pub(super) async fn serve(args: ServeArgs) -> Result<(), Failure> {
     args.logging.start()?;
     let metrics = metrics()?;
     let loopback = args.listen.address.ip().is_loopback();
+    args.database.check()?;
     let push = args.push.prepare(args.database.is_sqlite() && loopback).await?;
     let store = args.database.open_current(Env::system()).await?;
     let scheduler = Scheduler::start(store.clone(), push.config).map_err(Failure::work)?;
@@ -159,6 +163,7 @@ pub(super) async fn api(args: ApiArgs) -> Result<(), Failure> {
 /// The scheduler alone; another process runs the API.
 pub(super) async fn scheduler(args: SchedulerArgs) -> Result<(), Failure> {
     args.logging.start()?;
+    args.database.check()?;
     let push = args.push.prepare(false).await?;
     let store = args.database.open_current(Env::system()).await?;
     let scheduler = Scheduler::start(store, push.config).map_err(Failure::work)?;
@@ -178,12 +183,12 @@ impl Listen {
                 )));
             }
         }
-        Ok(ApiConfig {
+        Ok(self.limits.of(ApiConfig {
             public_url: self.public_url.clone(),
             trusted_proxies: self.trusted_proxies.clone(),
             metrics,
             ..ApiConfig::new(self.address)
-        })
+        }))
     }
 }
 

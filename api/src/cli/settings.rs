@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use aftercare::care::seed_protocols;
 use aftercare::clock::Env;
 use aftercare::seal::MasterKey;
-use aftercare::store::{Store, StoreError, StoreOptions};
+use aftercare::store::{Store, StoreError, StoreOptions, check_url};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Failure;
@@ -34,6 +34,11 @@ impl Database {
     /// Whether it is one file on this machine.
     pub(super) fn is_sqlite(&self) -> bool {
         self.sqlite_file().is_some()
+    }
+
+    /// Refuses a URL of no kind that we know, before anything else is asked for that would depend on it.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        check_url(self.database_url.expose_secret()).map_err(Failure::work)
     }
 
     fn sqlite_file(&self) -> Option<&str> {

@@ -6,7 +6,6 @@
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::marker::PhantomData;
-use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
@@ -19,9 +18,6 @@ use utoipa::ToSchema;
 use super::{Fields, Place, json};
 use crate::problem::{Code, Fault, Problem};
 use crate::state::Api;
-
-/// How long a body may take to arrive, once its headers are here.
-const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Something that is read from an object of fields.
 pub trait FromFields: Sized {
@@ -193,12 +189,14 @@ fn demand_media_type(request: &HttpRequest, wanted: &str) -> Result<(), Problem>
 }
 
 async fn read(request: &HttpRequest, payload: Payload) -> Result<Vec<u8>, Problem> {
-    let limit = request.app_data::<web::Data<Api>>().map_or(0, |api| api.body_limit());
+    let api = request.app_data::<web::Data<Api>>();
+    let (limit, in_time) =
+        api.map_or_else(Default::default, |api| (api.body_limit, api.body_timeout));
     let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     if announced.and_then(|text| text.parse::<usize>().ok()).is_some_and(|length| length > limit) {
         return Err(too_large(limit));
     }
-    match actix_web::rt::time::timeout(BODY_TIMEOUT, collect(payload, limit)).await {
+    match actix_web::rt::time::timeout(in_time, collect(payload, limit)).await {
         Ok(read) => read,
         Err(_) => Err(Problem::new(Code::Timeout, "The body did not arrive whole in time")),
     }

@@ -61,6 +61,12 @@ impl Documents {
         });
         Self { methods: methods.collect(), openapi: document.to_string() }
     }
+
+    /// The methods that a path takes, if it exists.
+    pub(crate) fn methods(&self, path: &str) -> Option<&str> {
+        let found = self.methods.iter().find(|(known, _)| known.is_match(path));
+        found.map(|(_, methods)| methods.as_str())
+    }
 }
 
 /// Hands HEAD to the routes as GET (RFC 9110, section 9.3.2). The connection knows what was asked and
@@ -77,9 +83,8 @@ pub(crate) async fn head_as_get<B: MessageBody>(
 
 /// Answers what no route takes: 405 for a path that exists, 404 for one that does not.
 pub(crate) async fn fallback(request: HttpRequest, documents: Data<Documents>) -> HttpResponse {
-    let known = documents.methods.iter().find(|(path, _)| path.is_match(request.path()));
-    let problem = match known {
-        Some((_, allow)) => Problem::method_not_allowed(allow.clone()),
+    let problem = match documents.methods(request.path()) {
+        Some(allow) => Problem::method_not_allowed(allow.to_owned()),
         None => {
             Problem::new(Code::NotFound, "There is no such address; /docs lists those that exist")
         }

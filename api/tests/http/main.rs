@@ -8,6 +8,7 @@
     reason = "in a test, a panic is how a broken promise shows"
 )]
 
+mod abuse;
 mod calendar;
 mod care;
 mod limits;
