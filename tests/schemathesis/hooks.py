@@ -135,7 +135,7 @@ def known(name, path):
             return choose(LOCALES)
         case "completed_at":
             return instant(now() - timedelta(minutes=RANDOM.randrange(100_000)))
-        case "next_session_at":
+        case "next_session_at" | "at" if path != "/v1/me/can" and "/me/" not in path:
             return instant(now() + timedelta(days=RANDOM.randrange(1, 90)))
         case "at" | "since":
             return instant(now() - timedelta(minutes=RANDOM.randrange(1_000)))

@@ -92,6 +92,12 @@ impl TestDatabase {
         self.cluster.folder.join("ca.pem")
     }
 
+    /// The folder with all of the server's files: data, `pg_wal`, log.
+    #[must_use]
+    pub fn files(&self) -> PathBuf {
+        self.cluster.folder.clone()
+    }
+
     /// Stops the server, as its operator would to restart it: sessions are ended, nothing
     /// committed is lost. For a database of [`on_its_own_server`] only.
     pub fn stop_server(&self) {

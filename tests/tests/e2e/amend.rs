@@ -51,12 +51,12 @@ async fn what_was_not_sent_follows_a_correction(bed: Bed) {
 async fn the_same_correction_twice_is_one(bed: Bed) {
     let stage = Stage::set(bed).await;
     let treatment = stage.treated("ana").await;
-    let patch = json!({"areas": ["face"], "time_zone": "Europe/Lisbon"});
-    let first = stage.amend(&treatment, &patch).await.expect(200);
+    let change = json!({"areas": ["face"], "time_zone": "Europe/Lisbon"});
+    let first = stage.amend(&treatment, &change).await.expect(200);
     let path = "/v1/patients/ana/timeline";
     let timeline = stage.clinic("GET", path, Body::None).await.expect(200);
     stage.bed.clock.advance(SignedDuration::from_secs(1));
-    assert_eq!(stage.amend(&treatment, &patch).await.expect(200), first);
+    assert_eq!(stage.amend(&treatment, &change).await.expect(200), first);
     assert_eq!(stage.amend(&treatment, &json!({})).await.expect(200), first);
     let again = stage.clinic("GET", path, Body::None).await.expect(200);
     assert_eq!(again["plan_version"], timeline["plan_version"]);

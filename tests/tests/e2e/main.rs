@@ -14,6 +14,7 @@ mod stage;
 mod amend;
 mod binary;
 mod calendar;
+mod canaries;
 mod course;
 mod database;
 mod disk;

@@ -173,6 +173,10 @@ impl Clinic {
         Self { http, token }
     }
 
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
     pub(crate) async fn call(&self, method: &str, path: &str, body: Body<'_>) -> Value {
         let answer = self.attempt(method, path, body).await;
         assert!((200..300).contains(&answer.status), "{method} {path}: {answer:?}");

@@ -1,0 +1,309 @@
+//! Words that must not get out: each field that a patient or a clinic fills is filled with a word that
+//! occurs nowhere else, and then everything that leaves the server or stays on its disk is searched for it.
+
+use std::path::{Path, PathBuf};
+
+use aftercare_tests::postgres;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use diesel::connection::{Connection as _, SimpleConnection as _};
+use diesel::sqlite::SqliteConnection;
+use fcm_emulator::{Emulator, EmulatorConfig, EmulatorHandle};
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use crate::http::{Body, Http, wait_for};
+use crate::process::{Clinic, Server, aftercare, now, run};
+use crate::stage::device;
+
+/// In every word about a patient: never in clear, anywhere.
+const PATIENTS: &str = "Kanarie7Zq";
+/// In every word that is the clinic's own.
+const CLINICS: &str = "Klinik5Xv";
+/// The clinic's own words stand in clear in its row, so that its patients can be shown them.
+const IN_CLEAR: [&str; 2] = ["Klinik5Xv Praxis", "+351 Klinik5Xv"];
+
+/// Words as they may be written, each with the name of the writing, by their first byte.
+struct Needles(Vec<Vec<(String, Vec<u8>)>>);
+
+impl Needles {
+    fn of(words: &[&str]) -> Self {
+        let mut by_first = vec![Vec::new(); 256];
+        for (name, bytes) in words.iter().flat_map(|word| writings(word)) {
+            by_first[usize::from(bytes[0])].push((name, bytes));
+        }
+        Self(by_first)
+    }
+
+    /// Where one of the words is found, with what stands around it.
+    fn find(&self, bytes: &[u8]) -> Option<String> {
+        bytes.iter().enumerate().find_map(|(at, byte)| {
+            let candidates = &self.0[usize::from(*byte)];
+            let (name, _) = candidates.iter().find(|(_, word)| bytes[at..].starts_with(word))?;
+            let around = &bytes[at.saturating_sub(60)..bytes.len().min(at + 60)];
+            Some(format!("{name} at {at}: {}", around.escape_ascii()))
+        })
+    }
+
+    #[track_caller]
+    fn absent(&self, place: &str, bytes: &[u8]) {
+        if let Some(found) = self.find(bytes) {
+            panic!("{place} holds {found}");
+        }
+    }
+}
+
+/// The word itself, in UTF-16, in hexadecimal, and in base64 wherever it may begin.
+fn writings(word: &str) -> Vec<(String, Vec<u8>)> {
+    let utf16 = |to: fn(u16) -> [u8; 2]| word.encode_utf16().flat_map(to).collect::<Vec<u8>>();
+    let mut forms = vec![
+        ("raw", word.as_bytes().to_vec()),
+        ("lower case", word.to_lowercase().into_bytes()),
+        ("UTF-16LE", utf16(u16::to_le_bytes)),
+        ("UTF-16BE", utf16(u16::to_be_bytes)),
+        ("hex", hex::encode(word).into_bytes()),
+        ("HEX", hex::encode_upper(word).into_bytes()),
+    ];
+    for before in 0..3 {
+        let encoded = STANDARD.encode([&[0; 3][..before], word.as_bytes()].concat());
+        // Only the digits that hold nothing but the word's own bits.
+        let whole = (before * 8).div_ceil(6)..(before + word.len()) * 8 / 6;
+        forms.push(("base64", encoded.as_bytes()[whole].to_vec()));
+    }
+    forms.into_iter().map(|(name, bytes)| (format!("{word} ({name})"), bytes)).collect()
+}
+
+/// Where one engine keeps its files, and how to make it write them.
+struct Disk {
+    settings: Vec<(&'static str, String)>,
+    files: Vec<PathBuf>,
+    run_sql: Box<dyn Fn(&str)>,
+    flush: &'static str,
+}
+
+fn sqlite(folder: &Path) -> Disk {
+    let file = folder.join("aftercare.db");
+    let name = file.to_str().unwrap().to_owned();
+    let run_sql = move |sql: &str| {
+        SqliteConnection::establish(&name).unwrap().batch_execute(sql).unwrap();
+    };
+    Disk {
+        settings: Vec::new(),
+        files: vec![file.clone(), file.with_extension("db-wal")],
+        run_sql: Box::new(run_sql),
+        flush: "SELECT 1",
+    }
+}
+
+fn postgres() -> Option<Disk> {
+    let database = postgres::on_its_own_server()?;
+    Some(Disk {
+        settings: vec![
+            ("DATABASE_URL", database.url()),
+            ("AFTERCARE_KEY_FILE", "master.key".to_owned()),
+        ],
+        files: vec![database.files()],
+        run_sql: Box::new(move |sql| database.execute(sql)),
+        flush: "CHECKPOINT",
+    })
+}
+
+/// Every file below a path, whole.
+fn contents(path: &Path, into: &mut Vec<(PathBuf, Vec<u8>)>) {
+    if path.is_dir() {
+        for entry in std::fs::read_dir(path).unwrap() {
+            contents(&entry.unwrap().path(), into);
+        }
+    } else if path.is_file()
+        && let Ok(bytes) = std::fs::read(path)
+    {
+        into.push((path.to_owned(), bytes));
+    }
+}
+
+/// A server with one clinic of which everything is a canary, and its patient's app.
+struct Cage {
+    disk: Disk,
+    fcm: EmulatorHandle,
+    server: Server,
+    clinic: Clinic,
+    app: String,
+    /// Nobody but their holders may ever see these.
+    secrets: Vec<String>,
+    _folder: tempfile::TempDir,
+}
+
+impl Cage {
+    async fn set(folder: tempfile::TempDir, disk: Disk) -> Self {
+        let fcm = Emulator::start(EmulatorConfig::default()).await.unwrap();
+        std::fs::write(folder.path().join("fcm.json"), fcm.credentials_json()).unwrap();
+        let command = || {
+            let mut command = aftercare(folder.path());
+            command.envs(disk.settings.iter().map(|(name, value)| (*name, value)));
+            command
+        };
+        assert!(run(command().arg("migrate")).status.success());
+        let mut create = command();
+        create.args(["clinic", "create", "--json", "--time-zone", "Europe/Lisbon"]);
+        let made = run(create.args(["--name", IN_CLEAR[0]]));
+        let account: Value = serde_json::from_slice(&made.stdout).unwrap();
+        (disk.run_sql)(&format!("UPDATE clinics SET contact_phone = '{}'", IN_CLEAR[1]));
+        let mut serve = command();
+        serve.env("FCM_CREDENTIALS", "fcm.json").env("AFTERCARE_FCM_URL", fcm.base_url());
+        let server = Server::start(serve.env("AFTERCARE_LOG", "debug").arg("serve")).await;
+        let clinic = Clinic::sign_in(server.http, &account).await;
+        let secret = account["client_secret"].as_str().unwrap().to_owned();
+        let secrets = vec![secret, clinic.token().to_owned()];
+        let app = String::new();
+        Self { disk, fcm, server, clinic, app, secrets, _folder: folder }
+    }
+
+    fn http(&self) -> Http {
+        self.server.http
+    }
+
+    /// Fills every field of a patient's life, up to the push on the phone.
+    async fn live(&mut self) {
+        let word = |field: &str| format!("{PATIENTS}-{field}");
+        let (installation, address) = (word("installation"), word("address"));
+        let event = json!({
+            "event_id": word("event"),
+            "patient": {"ref": word("ref"), "time_zone": "Europe/Lisbon", "locale": "en"},
+            "protocol": "microneedling",
+            "completed_at": (now() - SignedDuration::from_mins(20)).to_string(),
+            "metadata": {word("name"): word("value")},
+        });
+        let treated = self.clinic.call("POST", "/v1/treatments", Body::Json(&event)).await;
+        let code = treated["enrolment"]["code"].as_str().unwrap().to_owned();
+        let redeem = json!({"code": code, "installation_id": installation});
+        let path = "/v1/enrolments/redeem";
+        let tokens = self.http().call("POST", path, None, Body::Json(&redeem)).await.expect(200);
+        let token = |name: &str| tokens[name].as_str().unwrap().to_owned();
+        self.app = token("access_token");
+        self.secrets.extend([code, token("access_token"), token("refresh_token")]);
+        let path = format!("/v1/me/devices/{installation}");
+        let device = device(&address);
+        self.http().call("PUT", &path, Some(&self.app), Body::Json(&device)).await.expect(204);
+        for path in [
+            format!("/v1/patients/{}/timeline", word("ref")),
+            format!("/v1/treatments?patient_ref={}&event_id={}", word("ref"), word("event")),
+        ] {
+            self.clinic.call("GET", &path, Body::None).await;
+        }
+        wait_for("the push", async || (!self.fcm.accepted().is_empty()).then_some(())).await;
+    }
+
+    /// Requests that are wrong, a canary in each value of theirs: what the caller is told repeats none. Names
+    /// of members that are not known are told, as pointers, to whoever sent them.
+    async fn err(&self) {
+        let word = format!("{PATIENTS}-wrong");
+        let event = json!({
+            "event_id": format!("{word} {word}"),
+            "patient": {"ref": format!("{word}@example.org"), "time_zone": word, "locale": format!("{word}!")},
+            "protocol": word, "completed_at": word, "time_zone": word, "areas": [word],
+            "next_session_at": word, "metadata": {"n": [word]},
+        });
+        let phone = json!({
+            "address_kind": word, "address": "", "platform": word, "time_zone": word,
+            "locale": format!("{word}!"), "notifications_enabled": word, "delivery": word,
+        });
+        let unknown = json!({
+            "event_id": "e", "patient_ref": word, "protocol": word, "completed_at": "2026-11-22T15:40:00Z",
+        });
+        let (clinic, app) = (Some(self.clinic.token()), Some(self.app.as_str()));
+        let form = format!("grant_type={word}&client_id={word}&client_secret={word}");
+        let guess = format!("grant_type=client_credentials&client_id={word}&client_secret={word}");
+        let redeem = json!({"code": word, "installation_id": word});
+        let text = Value::String(word.clone());
+        for (method, path, token, body) in [
+            ("POST", "/v1/treatments".to_owned(), clinic, Body::Json(&event)),
+            ("POST", "/v1/treatments".to_owned(), clinic, Body::Json(&unknown)),
+            ("POST", "/v1/treatments".to_owned(), clinic, Body::Json(&text)),
+            ("POST", format!("/v1/treatments?dry_run={word}"), clinic, Body::Json(&event)),
+            (
+                "GET",
+                format!("/v1/treatments?since={word}&limit={word}&cursor={word}"),
+                clinic,
+                Body::None,
+            ),
+            ("GET", format!("/v1/treatments/{word}"), clinic, Body::None),
+            ("GET", format!("/v1/patients/{word}/timeline"), clinic, Body::None),
+            ("PUT", format!("/v1/patients/{word}%40example.org"), clinic, Body::Json(&json!({}))),
+            ("GET", format!("/v1/protocols/{word}"), clinic, Body::None),
+            ("PUT", format!("/v1/me/devices/{word}"), app, Body::Json(&phone)),
+            ("DELETE", format!("/v1/me/devices/{word}"), app, Body::None),
+            ("GET", format!("/v1/me/can?activity={word}&at={word}"), app, Body::None),
+            ("GET", format!("/v1/{word}"), app, Body::None),
+            ("GET", "/v1/treatments".to_owned(), Some(word.as_str()), Body::None),
+            ("POST", "/v1/oauth/token".to_owned(), None, Body::Form(&form)),
+            ("POST", "/v1/oauth/token".to_owned(), None, Body::Form(&guess)),
+            ("POST", "/v1/enrolments/redeem".to_owned(), None, Body::Json(&redeem)),
+        ] {
+            let answer = self.http().call(method, &path, token, body).await;
+            assert!((400..500).contains(&answer.status), "{method} {path}: {answer:?}");
+            Needles::of(&[PATIENTS]).absent(&format!("{method} {path}"), answer.text().as_bytes());
+        }
+        let misspelt = json!({word.as_str(): 1});
+        let answer = self.clinic.attempt("POST", "/v1/patients", Body::Json(&misspelt)).await;
+        let problem = answer.problem(422, "invalid-fields");
+        assert_eq!(problem["errors"][0]["pointer"], format!("/{word}"));
+        assert!(!problem["errors"][0]["detail"].to_string().contains(PATIENTS));
+    }
+
+    /// Searches all that has left the server, and all that it has kept.
+    async fn search(&self) {
+        let secrets: Vec<&str> = self.secrets.iter().map(String::as_str).collect();
+        let both = Needles::of(&[&secrets[..], &[PATIENTS, CLINICS]].concat());
+        for push in self.fcm.accepted() {
+            let mut message = push.message.clone();
+            // Whom the push is for: FCM must know.
+            assert!(message.as_object_mut().unwrap().remove("token").is_some());
+            both.absent("a push", message.to_string().as_bytes());
+        }
+        let log = self.server.process.log();
+        assert!(
+            log.contains("/v1/patients/{ref}/timeline") && log.contains("DEBUG"),
+            "it is logged"
+        );
+        both.absent("the log", log.as_bytes());
+        let metrics = self.http().call("GET", "/metrics", None, Body::None).await.text();
+        assert!(metrics.contains("/v1/patients/{ref}/timeline"), "it is counted");
+        both.absent("the metrics", metrics.as_bytes());
+
+        let (mut files, mut seen) = (Vec::new(), 0);
+        (self.disk.run_sql)(self.disk.flush);
+        self.disk.files.iter().for_each(|path| contents(path, &mut files));
+        let (kept, clear) =
+            (Needles::of(&[&secrets[..], &[PATIENTS]].concat()), Needles::of(&IN_CLEAR));
+        for (path, bytes) in &files {
+            kept.absent(&path.display().to_string(), bytes);
+            seen += usize::from(clear.find(bytes).is_some());
+        }
+        let bytes: usize = files.iter().map(|(_, bytes)| bytes.len()).sum();
+        assert!(seen > 0, "the clinic's own words are there, so the search sees what is in clear");
+        println!("canaries: {} files, {bytes} bytes, {} log bytes", files.len(), log.len());
+    }
+}
+
+async fn nothing_gets_out(folder: tempfile::TempDir, disk: Disk) {
+    let mut cage = Cage::set(folder, disk).await;
+    cage.live().await;
+    cage.err().await;
+    cage.search().await;
+    assert!(cage.server.process.terminate().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_a_patient_gets_out_of_sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = sqlite(folder.path());
+    nothing_gets_out(folder, disk).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_a_patient_gets_out_of_postgres() {
+    let folder = tempfile::tempdir().unwrap();
+    if let Some(disk) = postgres() {
+        nothing_gets_out(folder, disk).await;
+    }
+}
