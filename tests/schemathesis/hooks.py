@@ -14,7 +14,7 @@ from datetime import timedelta
 import schemathesis
 from schemathesis.core.parameters import ParameterLocation
 
-from world import RANDOM, WORLD, instant, now
+from world import RANDOM, WORLD, instant, now, somewhere
 
 FED = 0.85  # of the fields that were generated as valid
 WRONG_ROLE = 0.03
@@ -51,6 +51,7 @@ class Caller:
 @schemathesis.hook
 def before_call(context, case, kwargs):
     renew(case)
+    case.headers.update(somewhere())
     if is_valid(case, ParameterLocation.PATH):
         for name in case.path_parameters or {}:
             feed(case.path_parameters, name, case.operation.path)
