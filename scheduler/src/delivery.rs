@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aftercare::care::dispatch::{Attempt, Item, Outgoing, Settled, Target, Trial, Verdict};
-use aftercare::clock::Env;
+use aftercare::store::Store;
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret;
@@ -42,7 +42,7 @@ impl LeaseEnd {
 /// What a message needs while it travels.
 pub(crate) struct Courier<'a> {
     pub(crate) client: &'a Client,
-    pub(crate) env: &'a Env,
+    pub(crate) store: &'a Store,
     pub(crate) lease_end: LeaseEnd,
     pub(crate) stop: watch::Receiver<bool>,
 }
@@ -89,9 +89,14 @@ impl Courier<'_> {
             use_by: outgoing.use_by,
         };
         let began = Instant::now();
-        let wanted = || !*self.stop.borrow() && self.lease_end.allows_sending(self.env.now());
+        let env = self.store.env();
+        let wanted = || {
+            !*self.stop.borrow()
+                && self.lease_end.allows_sending(env.now())
+                && !self.store.was_erased(item.patient)
+        };
         let answer = self.client.send(&push, wanted).await;
-        let at = self.env.now();
+        let at = env.now();
         let (trial, label) = match &answer {
             None => (Trial::Unsent, "unsent"),
             Some(answer) => self.judge(item, outgoing, answer, at),
@@ -131,7 +136,7 @@ impl Courier<'_> {
             }
             Outcome::RetryAfter { delay, cause } => {
                 let (use_by, failures) = (outgoing.use_by, item.attempt);
-                let next = next_attempt(self.env, at, use_by, failures, *cause, *delay);
+                let next = next_attempt(self.store.env(), at, use_by, failures, *cause, *delay);
                 (Trial::Again(next), "retry")
             }
             Outcome::Rejected => {

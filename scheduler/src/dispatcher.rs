@@ -324,10 +324,12 @@ impl Dispatcher {
     }
 
     fn start(&self, run: &mut Run, item: Item, outgoing: Outgoing, lease_end: LeaseEnd) {
-        let (client, env) = (Arc::clone(&self.client), self.env().clone());
+        let (client, store) = (Arc::clone(&self.client), self.store.clone());
         let stop = self.stop.clone();
         run.sending.spawn(async move {
-            Courier { client: &client, env: &env, lease_end, stop }.deliver(item, &outgoing).await
+            Courier { client: &client, store: &store, lease_end, stop }
+                .deliver(item, &outgoing)
+                .await
         });
     }
 

@@ -74,11 +74,32 @@ async fn start(pulse: &Arc<Pulse>, store: &Store) -> Result<JobScheduler, JobSch
         Box::pin(async move { beats.beat() })
     })?;
     cron.add(job).await?;
+    let erasing = Arc::new(Erasing { store: store.clone(), busy: tokio::sync::Mutex::new(()) });
+    let job = Job::new_async(EVERY_SECOND, move |_, _| {
+        let erasing = Arc::clone(&erasing);
+        Box::pin(async move { erasing.finish().await })
+    })?;
+    cron.add(job).await?;
     let store = store.clone();
     let job = Job::new_async(HOURLY, move |_, _| Box::pin(tidy(store.clone())))?;
     cron.add(job).await?;
     cron.start().await?;
     Ok(cron)
+}
+
+/// Hears of erasures by other processes, and finishes what they could not; one tick at a time.
+struct Erasing {
+    store: Store,
+    busy: tokio::sync::Mutex<()>,
+}
+
+impl Erasing {
+    async fn finish(&self) {
+        let Ok(_alone) = self.busy.try_lock() else { return };
+        if let Err(error) = self.store.finish_erasures().await {
+            tracing::warn!(%error, "could not finish erasures; trying again");
+        }
+    }
 }
 
 /// Forgets what nobody needs any more. What fails now is done in an hour.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use aftercare::clock::{Clock, Env, ManualClock};
 use aftercare::seal::MasterKey;
 use aftercare::store::{Store, StoreOptions};
+use diesel::RunQueryDsl as _;
 use diesel::connection::{Connection, SimpleConnection};
 use diesel::sqlite::SqliteConnection;
 use jiff::Timestamp;
@@ -83,6 +84,45 @@ impl Bed {
             }
             (None, None) => unreachable!("a bed stands on one of two engines"),
         }
+    }
+
+    /// The first column, as text, of a query behind the store's back.
+    #[must_use]
+    pub fn query(&self, sql: &str) -> Vec<String> {
+        #[derive(diesel::QueryableByName)]
+        struct Row {
+            #[diesel(sql_type = diesel::sql_types::Text)]
+            first: String,
+        }
+        match (&self.database, self.url.strip_prefix("sqlite:")) {
+            (Some(database), _) => database.query(sql),
+            (None, Some(file)) => {
+                let named = format!(
+                    "WITH rows (first) AS ({sql}) SELECT CAST(first AS TEXT) AS first FROM rows"
+                );
+                let mut conn = SqliteConnection::establish(file).unwrap();
+                let rows: Vec<Row> = diesel::sql_query(named).load(&mut conn).unwrap();
+                rows.into_iter().map(|row| row.first).collect()
+            }
+            (None, None) => unreachable!("a bed stands on one of two engines"),
+        }
+    }
+
+    /// The tables that have a column of this name, by name.
+    #[must_use]
+    pub fn tables_with(&self, column: &str) -> Vec<String> {
+        let sql = if self.database.is_some() {
+            format!(
+                "SELECT table_name FROM information_schema.columns
+                 WHERE table_schema = 'public' AND column_name = '{column}' ORDER BY table_name"
+            )
+        } else {
+            format!(
+                "SELECT t.name FROM sqlite_master t JOIN pragma_table_info(t.name) c
+                 WHERE t.type = 'table' AND c.name = '{column}' ORDER BY t.name"
+            )
+        };
+        self.query(&sql)
     }
 
     /// A folder of the test's own.

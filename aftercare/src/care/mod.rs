@@ -10,6 +10,8 @@ mod can;
 mod case;
 mod devices;
 pub mod dispatch;
+mod erasure;
+mod export;
 mod patients;
 mod plan;
 mod protocols;
@@ -22,6 +24,8 @@ pub use calendar::{Entry, EntryKind, Feed, When, calendar_feed, close_calendar, 
 pub use can::{CanAnswer, CanError, Verdict, can};
 pub use case::{Case, cases, locked_case};
 pub use devices::{register_device, remove_device};
+pub use erasure::{ErasedBy, erase_patient};
+pub use export::{Export, export};
 pub use patients::upsert_patient;
 pub use plan::{replan, replan_case};
 pub use protocols::{protocol_of, seed_protocols};

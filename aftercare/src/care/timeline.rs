@@ -176,7 +176,11 @@ impl Case {
         &self.facts.person.zone
     }
 
-    fn treatment_view(&self, treatment: Treatment, facts: &TreatmentFacts) -> TreatmentView {
+    pub(super) fn treatment_view(
+        &self,
+        treatment: Treatment,
+        facts: &TreatmentFacts,
+    ) -> TreatmentView {
         let id = treatment.id;
         let carries = |row: &&Reminder| row.members.iter().any(|member| member.key.treatment == id);
         let course = self.courses.get(&id);
@@ -236,7 +240,7 @@ impl Case {
         RestrictionView { restriction, until_local }
     }
 
-    fn reminder(&self, row: &Reminder) -> ReminderView {
+    pub(super) fn reminder(&self, row: &Reminder) -> ReminderView {
         let keys: Vec<Key> = row.members.iter().map(|member| member.key.clone()).collect();
         let said = describe(&self.facts, &self.courses, &keys, row.sent_at.unwrap_or(row.due_at));
         let state = match row.state {

@@ -4,10 +4,11 @@
 //! never waits for the chain.
 
 use diesel::prelude::*;
+use jiff::Timestamp;
 
 use super::schema::audit;
 use super::sql::At;
-use super::{StoreError, Tx, with_conn};
+use super::{BATCH, StoreError, Tx, with_conn};
 use crate::ids::{AuditId, ClinicId};
 
 /// One deed.
@@ -21,6 +22,25 @@ pub struct AuditEntry<'a> {
     pub action: &'a str,
     /// On what: `<kind>:<id>`, opaque ids only.
     pub subject: Option<&'a str>,
+}
+
+/// One deed as it was written down.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = audit)]
+pub struct AuditRow {
+    /// Its id.
+    pub id: AuditId,
+    /// When it was.
+    #[diesel(deserialize_as = At)]
+    pub at: Timestamp,
+    /// The tenant it happened in.
+    pub clinic_id: Option<ClinicId>,
+    /// Who did it.
+    pub actor: String,
+    /// What was done.
+    pub action: String,
+    /// To what.
+    pub subject: Option<String>,
 }
 
 impl Tx<'_> {
@@ -40,5 +60,22 @@ impl Tx<'_> {
         );
         with_conn!(self, |c| diesel::insert_into(audit::table).values(row).execute(c))?;
         Ok(id)
+    }
+
+    /// What was done to these subjects, the oldest first.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn audit_of(&mut self, subjects: &[String]) -> Result<Vec<AuditRow>, StoreError> {
+        let mut found: Vec<AuditRow> = Vec::new();
+        for subjects in subjects.chunks(BATCH) {
+            found.append(&mut with_conn!(self, |c| audit::table
+                .filter(audit::subject.eq_any(subjects))
+                .order(audit::id)
+                .select(AuditRow::as_select())
+                .load(c))?);
+        }
+        found.sort_by_key(|row| row.id);
+        Ok(found)
     }
 }

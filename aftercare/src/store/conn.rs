@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
 use diesel::sqlite::SqliteConnection;
 use diesel_async::AsyncPgConnection;
 use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
@@ -67,6 +68,12 @@ pub(super) enum Access {
     Write,
 }
 
+#[derive(QueryableByName)]
+struct Checkpoint {
+    #[diesel(sql_type = diesel::sql_types::Integer)]
+    busy: i32,
+}
+
 impl Conn {
     /// SQLite takes the write lock at once, because a read that turns into a write fails with
     /// "database is locked" however long it would wait.
@@ -85,6 +92,17 @@ impl Conn {
 
     pub(super) fn rollback(&mut self) -> Result<(), StoreError> {
         self.execute("ROLLBACK")
+    }
+
+    /// See [`Store::truncate_log`](super::Store).
+    pub(super) fn truncate_log(&mut self) -> Result<bool, StoreError> {
+        match self {
+            Self::Pg(_) => Ok(true),
+            Self::Sqlite(conn) => {
+                let pragma = diesel::sql_query("PRAGMA wal_checkpoint(TRUNCATE)");
+                Ok(pragma.get_result::<Checkpoint>(&mut **conn)?.busy == 0)
+            }
+        }
     }
 
     fn execute(&mut self, sql: &str) -> Result<(), StoreError> {

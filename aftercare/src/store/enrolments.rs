@@ -75,6 +75,18 @@ impl Tx<'_> {
         Ok(row)
     }
 
+    /// Every invitation of a patient, the oldest first.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn enrolments(&mut self, patient: PatientId) -> Result<Vec<Enrolment>, StoreError> {
+        with_conn!(self, |c| enrolments::table
+            .filter(enrolments::patient_id.eq(patient))
+            .order(enrolments::id)
+            .select(Enrolment::as_select())
+            .load(c))
+    }
+
     /// Uses an invitation now. Of many who try, one gets it; `None` for a code that is unknown, used or
     /// expired.
     ///

@@ -121,7 +121,10 @@ fn database(
         DatabaseErrorKind::UniqueViolation => {
             StoreError::Conflict { on: info.constraint_name().map_or(message, str::to_owned) }
         }
-        DatabaseErrorKind::SerializationFailure => StoreError::Busy(message),
+        // A foreign key breaks when somebody erased the patient since this transaction looked.
+        DatabaseErrorKind::SerializationFailure | DatabaseErrorKind::ForeignKeyViolation => {
+            StoreError::Busy(message)
+        }
         DatabaseErrorKind::ReadOnlyTransaction => StoreError::ReadOnly(message),
         DatabaseErrorKind::UnableToSendCommand | DatabaseErrorKind::ClosedConnection => {
             StoreError::Unavailable(message)

@@ -22,6 +22,8 @@ mod consents;
 mod deliveries;
 mod devices;
 mod enrolments;
+mod erasure_file;
+mod erasures;
 mod error;
 mod migrate;
 mod patients;
@@ -48,13 +50,15 @@ use conn::{Access, Conn, Pool, Source, with_conn};
 pub use amendments::{
     AmendedFields, AmendingEvent, Amendment, AmendmentKind, Booking, NewAmendment,
 };
-pub use audit::AuditEntry;
+pub use audit::{AuditEntry, AuditRow};
 pub use calendars::Calendar;
 pub use clinics::{ClientSecret, Clinic, PushContent};
 pub use consents::{Consent, ConsentKind};
 pub use deliveries::{Delivery, DeliveryState};
 pub use devices::{AddressKind, DeliveryMode, Device, DeviceRegistration, DeviceState, Platform};
 pub use enrolments::Enrolment;
+pub use erasure_file::{ErasureFile, ErasureFileError};
+pub use erasures::{Erasure, ErasureError};
 pub use error::StoreError;
 pub use patients::{Patient, Preferences};
 pub use protocols::ProtocolRecord;
@@ -79,17 +83,20 @@ pub enum Mode {
 }
 
 /// How a store is opened.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct StoreOptions {
     /// How many connections at most. SQLite has one more, for its one writer.
     pub connections: usize,
     /// How units of work run.
     pub mode: Mode,
+    /// Where erasures are noted outside the database; without one, a restored backup brings back whom
+    /// it still holds.
+    pub erasures: Option<ErasureFile>,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { connections: 8, mode: Mode::Blocking }
+        Self { connections: 8, mode: Mode::Blocking, erasures: None }
     }
 }
 
@@ -105,6 +112,7 @@ struct Inner {
     master: MasterKey,
     env: Env,
     mode: Mode,
+    erased: erasures::Erased,
 }
 
 impl Store {
@@ -123,8 +131,9 @@ impl Store {
         env: Env,
         options: StoreOptions,
     ) -> Result<Self, StoreError> {
-        let (readers, writers) = pools(url, options)?;
-        let store = Self(Arc::new(Inner { readers, writers, master, env, mode: options.mode }));
+        let (readers, writers) = pools(url, &options)?;
+        let (mode, erased) = (options.mode, erasures::Erased::new(options.erasures));
+        let store = Self(Arc::new(Inner { readers, writers, master, env, mode, erased }));
         store.pending().await?;
         Ok(store)
     }
@@ -216,6 +225,12 @@ impl Store {
         self.run(Access::Write, |inner| inner.unit(Access::Write, false, work)).await
     }
 
+    /// Takes what was deleted out of SQLite's write-ahead log; false when readers were in the way.
+    /// PostgreSQL's log is the operator's to keep or throw away.
+    async fn truncate_log(&self) -> Result<bool, StoreError> {
+        self.run(Access::Write, |inner| inner.writers.source().connect()?.truncate_log()).await
+    }
+
     /// Runs `work` on a connection of its own, outside any transaction.
     async fn on_connection<T, F>(&self, work: F) -> Result<T, StoreError>
     where
@@ -254,10 +269,10 @@ impl Store {
 /// # Errors
 /// [`StoreError::Settings`].
 pub fn check_url(url: &str) -> Result<(), StoreError> {
-    pools(url, StoreOptions::default()).map(|_| ())
+    pools(url, &StoreOptions::default()).map(|_| ())
 }
 
-fn pools(url: &str, options: StoreOptions) -> Result<(Arc<Pool>, Arc<Pool>), StoreError> {
+fn pools(url: &str, options: &StoreOptions) -> Result<(Arc<Pool>, Arc<Pool>), StoreError> {
     match url.split_once(':') {
         Some(("sqlite", rest)) => {
             let file = Arc::new(sqlite::File::parse(rest)?);

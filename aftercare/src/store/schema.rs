@@ -5,12 +5,16 @@
 use diesel::{allow_tables_to_appear_in_same_query, joinable, table};
 
 table! {
-    use diesel::sql_types::{Binary, Integer};
+    use diesel::sql_types::{Binary, Integer, Nullable};
     use crate::store::sql::Instant;
     server (id) {
         id -> Integer,
         key_check -> Binary,
         created_at -> Instant,
+        master_key -> Integer,
+        index_key_wrapped -> Nullable<Binary>,
+        audit_key_wrapped -> Nullable<Binary>,
+        audit_head_logged_at -> Nullable<Instant>,
     }
 }
 
@@ -301,6 +305,15 @@ table! {
         token_hash -> Binary,
         token_sealed -> Binary,
         created_at -> Instant,
+    }
+}
+
+table! {
+    use crate::store::sql::{Id, Instant};
+    erasures (patient_id) {
+        patient_id -> Id,
+        clinic_id -> Id,
+        at -> Instant,
     }
 }
 

@@ -168,6 +168,18 @@ impl Tx<'_> {
             .optional())
     }
 
+    /// Every session of a patient, live or not, the oldest first.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn sessions(&mut self, patient: PatientId) -> Result<Vec<Session>, StoreError> {
+        with_conn!(self, |c| sessions::table
+            .filter(sessions::patient_id.eq(Some(patient)))
+            .order(sessions::id)
+            .select(Session::as_select())
+            .load(c))
+    }
+
     /// Ends a session now, and with it every token of it; false when it was over already.
     ///
     /// # Errors

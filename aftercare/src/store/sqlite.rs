@@ -10,11 +10,13 @@ use diesel::sqlite::SqliteConnection;
 use super::StoreError;
 use super::conn::Access;
 
-/// `busy_timeout` comes first: switching to WAL needs a lock that another process may hold.
+/// `busy_timeout` comes first: switching to WAL needs a lock that another process may hold. What is
+/// deleted is overwritten, so that an erased patient's key is nowhere in the file.
 const PRAGMAS: &str = "PRAGMA busy_timeout = 5000;
     PRAGMA journal_mode = WAL;
     PRAGMA foreign_keys = ON;
     PRAGMA synchronous = FULL;
+    PRAGMA secure_delete = ON;
     PRAGMA temp_store = MEMORY;";
 
 /// A database file.

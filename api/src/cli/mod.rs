@@ -3,6 +3,7 @@
 
 mod demo;
 mod emulator;
+mod erasures;
 mod keys;
 mod limits;
 mod logging;
@@ -53,6 +54,9 @@ enum Command {
     Pause(operate::PauseArgs),
     /// Send again
     Resume(operate::PauseArgs),
+    /// Work on the record of who was erased
+    #[command(subcommand)]
+    Erasures(erasures::Command),
     /// Work on protocol documents
     #[command(subcommand)]
     Protocol(protocol::Command),
@@ -107,6 +111,7 @@ fn carry_out(command: Command) -> Result<(), Failure> {
         Command::Keys(command) => wait_for(keys::keys(command)),
         Command::Pause(args) => wait_for(operate::pause(args, true)),
         Command::Resume(args) => wait_for(operate::pause(args, false)),
+        Command::Erasures(command) => wait_for(erasures::run(command)),
         Command::FcmEmulator(args) => wait_for(emulator::run(args)),
     }
 }

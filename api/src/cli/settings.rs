@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use aftercare::care::seed_protocols;
 use aftercare::clock::Env;
 use aftercare::seal::MasterKey;
-use aftercare::store::{Store, StoreError, StoreOptions, check_url};
+use aftercare::store::{ErasureFile, Store, StoreError, StoreOptions, check_url};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Failure;
@@ -15,7 +15,7 @@ use super::Failure;
 pub(super) struct Database {
     /// The database: `sqlite:FILE`, or `postgres://USER@HOST/DATABASE`
     #[arg(
-        long,
+        long = "database-url",
         help = "The database: sqlite:FILE, or postgres://USER@HOST/DATABASE with sslmode and \
                 sslrootcert as libpq has them",
         env = "DATABASE_URL",
@@ -23,11 +23,20 @@ pub(super) struct Database {
         default_value = "sqlite:aftercare.db",
         value_name = "URL"
     )]
-    database_url: SecretString,
+    url: SecretString,
     /// The master key's file [default: FILE.key beside an SQLite file, required for
     /// PostgreSQL; made on first use]
     #[arg(long, env = "AFTERCARE_KEY_FILE", hide_env_values = true, value_name = "FILE")]
     key_file: Option<PathBuf>,
+    /// The file that erasures are noted in, so that a restored backup forgets them again [default:
+    /// FILE.erasures beside an SQLite file; for PostgreSQL none]
+    #[arg(
+        long = "erasures-file",
+        env = "AFTERCARE_ERASURES",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
+    erasures: Option<PathBuf>,
 }
 
 impl Database {
@@ -38,11 +47,11 @@ impl Database {
 
     /// Refuses a URL of no kind that we know, before anything else is asked for that would depend on it.
     pub(super) fn check(&self) -> Result<(), Failure> {
-        check_url(self.database_url.expose_secret()).map_err(Failure::work)
+        check_url(self.url.expose_secret()).map_err(Failure::work)
     }
 
     fn sqlite_file(&self) -> Option<&str> {
-        let rest = self.database_url.expose_secret().strip_prefix("sqlite:")?;
+        let rest = self.url.expose_secret().strip_prefix("sqlite:")?;
         Some(rest.strip_prefix("//").unwrap_or(rest))
     }
 
@@ -57,14 +66,22 @@ impl Database {
     }
 
     async fn open_with(&self, key: MasterKey, env: Env) -> Result<Store, Failure> {
-        let url = self.database_url.expose_secret();
-        Store::open(url, key, env, StoreOptions::default()).await.map_err(Failure::work)
+        let url = self.url.expose_secret();
+        let beside = || self.sqlite_file().map(|file| PathBuf::from(format!("{file}.erasures")));
+        let erasures = self.erasures.clone().or_else(beside).map(|file| ErasureFile::at(&file));
+        if erasures.is_none() {
+            tracing::warn!(
+                "AFTERCARE_ERASURES is not set: whoever was erased comes back when a backup is restored"
+            );
+        }
+        let options = StoreOptions { erasures, ..StoreOptions::default() };
+        Store::open(url, key, env, options).await.map_err(Failure::work)
     }
 
     /// Makes the master key of a database that has none yet. One that has must get its own key
     /// back: another beside it would only be mistaken for it.
     async fn make_key(&self, file: &Path, env: &Env) -> Result<(), Failure> {
-        let url = self.database_url.expose_secret();
+        let url = self.url.expose_secret();
         let trial = MasterKey::generate(env);
         let opened = Store::open(url, trial, env.clone(), StoreOptions::default()).await;
         if let Err(StoreError::WrongKey) = opened {
@@ -107,9 +124,14 @@ impl Database {
     }
 }
 
-/// Brings the schema and the shipped protocols up to this release; gives the migrations run.
+/// Brings the schema and the shipped protocols up to this release, and erases again whom a restored
+/// backup brought back; gives the migrations run.
 pub(super) async fn migrate(store: &Store) -> Result<Vec<String>, Failure> {
     let ran = store.migrate().await.map_err(Failure::work)?;
     store.write(seed_protocols).await.map_err(Failure::work)?;
+    let patients = store.replay_erasures().await.map_err(Failure::work)?;
+    if patients > 0 {
+        tracing::warn!(patients, "this database held patients who had been erased; they are again");
+    }
     Ok(ran)
 }

@@ -4,6 +4,7 @@
 mod calendar;
 mod care;
 mod devices;
+mod export;
 mod oauth;
 mod patients;
 mod protocols;
@@ -12,6 +13,7 @@ mod treatments;
 pub use calendar::*;
 pub use care::*;
 pub use devices::*;
+pub use export::*;
 pub use oauth::*;
 pub use patients::*;
 pub use protocols::*;

@@ -10,6 +10,7 @@ mod me;
 mod oauth;
 mod openapi;
 mod patients;
+mod privacy;
 mod protocols;
 mod treatments;
 
@@ -30,6 +31,7 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
     health::routes(config);
     oauth::routes(config);
     patients::routes(config);
+    privacy::routes(config);
     enrolments::routes(config);
     treatments::routes(config);
     courses::routes(config);

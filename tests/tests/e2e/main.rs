@@ -18,6 +18,8 @@ mod canaries;
 mod course;
 mod database;
 mod disk;
+mod erasure;
+mod export;
 mod fcm_outages;
 mod isolation;
 mod keys;

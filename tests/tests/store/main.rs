@@ -12,6 +12,7 @@ mod calendars;
 mod clinics;
 mod connections;
 mod devices;
+mod erasures;
 mod faults;
 mod fixtures;
 mod migrations;

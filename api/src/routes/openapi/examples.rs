@@ -51,6 +51,12 @@ fn of(schema: &Value, schemas: &Value, depth: usize) -> Option<Value> {
     if let Some(choices) = choices {
         return choices.iter().find_map(|choice| of(choice, schemas, depth + 1));
     }
+    if let Some(parts) = schema.get("allOf").and_then(Value::as_array) {
+        let parts = parts.iter().map(|part| of(part, schemas, depth + 1));
+        let parts = parts.collect::<Option<Vec<Value>>>()?.into_iter();
+        let members = parts.filter_map(|part| part.as_object().cloned()).flatten();
+        return Some(Value::Object(members.collect()));
+    }
     match schema.get("type").map(first_type)? {
         "object" => {
             let members = schema.get("properties")?.as_object()?.iter();

@@ -1,0 +1,84 @@
+//! Everything that is held about a patient, in one piece.
+
+use super::case::cases;
+use super::timeline::{ReminderView, TreatmentView};
+use crate::ids::PatientId;
+use crate::store::{
+    Amendment, AuditRow, Calendar, Clinic, Consent, Delivery, Device, Enrolment, Patient, Reminder,
+    Session, StoreError, Tx,
+};
+
+/// All that is stored about one patient, opened. Personal throughout: never logged.
+pub struct Export {
+    /// The patient.
+    pub patient: Patient,
+    /// Their clinic.
+    pub clinic: Clinic,
+    /// What they agreed to.
+    pub consents: Vec<Consent>,
+    /// Their devices, with their push addresses.
+    pub devices: Vec<Device>,
+    /// Their treatments, voided ones too.
+    pub treatments: Vec<TreatmentView>,
+    /// What was said of their sessions afterwards.
+    pub amendments: Vec<Amendment>,
+    /// Their reminders, whatever their state, each as stored and in words.
+    pub reminders: Vec<(Reminder, ReminderView)>,
+    /// Every attempt to push one.
+    pub deliveries: Vec<Delivery>,
+    /// Their invitations to the app.
+    pub enrolments: Vec<Enrolment>,
+    /// Their calendar feed.
+    pub calendar: Option<Calendar>,
+    /// Their sign-ins.
+    pub sessions: Vec<Session>,
+    /// What was done to their records, and by whom.
+    pub audit: Vec<AuditRow>,
+}
+
+impl std::fmt::Debug for Export {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Export").field("patient", &self.patient.id).finish_non_exhaustive()
+    }
+}
+
+/// Everything held about a patient; `None` when there is no such patient.
+///
+/// # Errors
+/// When the database refuses, or what is sealed does not open.
+pub fn export(tx: &mut Tx<'_>, patient: PatientId) -> Result<Option<Export>, StoreError> {
+    let Some(case) = cases(tx, &[patient])?.pop() else { return Ok(None) };
+    let consents = tx.consents(patient)?;
+    let ids: Vec<_> = case.reminders.iter().map(|reminder| reminder.id).collect();
+    let deliveries = tx.deliveries_of(&ids)?;
+    let (enrolments, sessions) = (tx.enrolments(patient)?, tx.sessions(patient)?);
+    let calendar = tx.calendar(&case.patient)?;
+    let treatments = case.treatments.iter().map(|treatment| format!("treatment:{}", treatment.id));
+    let subjects: Vec<_> =
+        std::iter::once(format!("patient:{patient}")).chain(treatments).collect();
+    let audit = tx.audit_of(&subjects)?;
+    let mut amendments = Vec::new();
+    for treatment in &case.treatments {
+        amendments.append(&mut tx.amendments(&case.patient, treatment.id)?);
+    }
+    let views = case.treatments.iter().filter_map(|treatment| {
+        let facts = case.facts.treatment(treatment.id)?;
+        Some(case.treatment_view(treatment.clone(), facts))
+    });
+    let treatments = views.collect();
+    let reminders = case.reminders.iter().map(|row| (row.clone(), case.reminder(row))).collect();
+    Ok(Some(Export {
+        consents,
+        devices: case.devices,
+        treatments,
+        amendments,
+        reminders,
+        deliveries,
+        enrolments,
+        calendar,
+        sessions,
+        audit,
+        patient: case.patient,
+        clinic: case.clinic,
+    }))
+}

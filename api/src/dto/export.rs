@@ -1,0 +1,470 @@
+//! Everything held about a patient.
+
+use aftercare::care::{self, ReminderView};
+use aftercare::store::{
+    AuditRow, Consent, Delivery, Device, Enrolment, Patient, Reminder, Session,
+};
+use jiff::Timestamp;
+use secrecy::ExposeSecret as _;
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::care::{ClinicDto, ReminderDto};
+use super::treatments::{TreatmentAnswer, TreatmentDto};
+
+/// Everything held about a patient, as it is stored. Fields may be added.
+#[derive(Serialize, ToSchema)]
+pub struct Export {
+    /// When this was made.
+    #[schema(value_type = String, format = DateTime, example = "2026-11-22T15:41:02Z")]
+    pub generated_at: Timestamp,
+    /// The patient.
+    pub patient: ExportedPatient,
+    /// Their clinic.
+    pub clinic: ClinicDto,
+    /// What they agreed to, and did not.
+    pub consents: Vec<ExportedConsent>,
+    /// The installations of their app.
+    pub devices: Vec<ExportedDevice>,
+    /// Their treatments, voided ones too.
+    pub treatments: Vec<ExportedTreatment>,
+    /// What was said of their sessions after they were recorded.
+    pub amendments: Vec<ExportedAmendment>,
+    /// Their reminders, whatever became of them.
+    pub reminders: Vec<ExportedReminder>,
+    /// Every attempt to push one of them.
+    pub deliveries: Vec<ExportedDelivery>,
+    /// Their invitations to the app.
+    pub enrolments: Vec<ExportedEnrolment>,
+    /// Their calendar feed, if they have one. Its address is not here: whoever has it may read the feed.
+    pub calendars: Vec<ExportedCalendar>,
+    /// Their sign-ins.
+    pub sessions: Vec<ExportedSession>,
+    /// What was done to their records, and by whom; ids only.
+    pub audit: Vec<ExportedDeed>,
+}
+
+/// The patient's own row.
+#[derive(Serialize, ToSchema)]
+pub struct ExportedPatient {
+    /// The server's id.
+    #[schema(value_type = String, example = "019abc3e-7a2c-7d10-8f00-3c5d1b2a4e6f")]
+    pub id: Uuid,
+    /// The clinic's name for the patient.
+    #[serde(rename = "ref")]
+    #[schema(example = "p-1001")]
+    pub reference: String,
+    /// The time zone the clinic gave.
+    #[schema(example = "Europe/Lisbon")]
+    pub time_zone: Option<String>,
+    /// The language the clinic gave.
+    #[schema(example = "pt-PT")]
+    pub locale: Option<String>,
+    /// The patient's own wishes; what is absent was never set.
+    #[schema(value_type = std::collections::BTreeMap<String, Value>, example = json!({"exercise_hour": "18:30:00"}))]
+    pub preferences: Value,
+    /// How often the plan has changed.
+    #[schema(minimum = 0, example = 1)]
+    pub plan_version: i64,
+    /// When the patient was first heard of.
+    #[schema(value_type = String, format = DateTime, example = "2026-11-22T15:41:02Z")]
+    pub created_at: Timestamp,
+    /// When this was last changed.
+    #[schema(value_type = String, format = DateTime, example = "2026-11-22T15:41:02Z")]
+    pub updated_at: Timestamp,
+}
+
+/// The latest word on one kind of push.
+#[derive(Serialize, ToSchema)]
+pub struct ExportedConsent {
+    /// `aftercare` or `recall`.
+    #[schema(example = "aftercare")]
+    pub kind: String,
+    /// Yes or no.
+    pub granted: bool,
+    /// Which text the patient was shown.
+    #[schema(example = "2026-11")]
+    pub notice_version: Option<String>,
+    /// When it was said.
+    #[schema(value_type = String, format = DateTime, example = "2026-11-22T15:41:02Z")]
+    pub at: Timestamp,
+}
+
+/// One installation of the app.
+#[derive(Serialize, ToSchema)]
+pub struct ExportedDevice {
+    /// The server's id.
+    #[schema(value_type = String, example = "019abc3e-7a2c-7d10-8f00-3c5d1b2a4e6f")]
+    pub id: Uuid,
+    /// The app's own name for the installation.
+    #[schema(example = "c0ffee00-0001")]
+    pub installation_id: String,
+    /// `token` or `fid`.
+    #[schema(example = "token")]
+    pub address_kind: String,
+    /// The push address. Only the patient is shown it; the clinic's export has null.
+    #[schema(example = "fKx3…:APA91b…")]
+    pub address: Option<String>,
+    /// `android`, `ios` or `web`.
+    #[schema(example = "android")]
+    pub platform: String,
+    /// The phone's time zone.
+    #[schema(example = "Europe/Lisbon")]
+    pub time_zone: String,
+    /// The phone's language.
+    #[schema(example = "pt-PT")]
+    pub locale: String,
+    /// Whether the system lets the app show notifications.
+    pub notifications_enabled: bool,
+    /// `push` or `local_fallback`.
+    #[schema(example = "push")]
+    pub delivery: String,
+    /// `active`, `gone`, `refused` or `moved`.
+    #[schema(example = "active")]
+    pub state: String,
+    /// Why it is not active, as a code.
+    #[schema(example = "UNREGISTERED")]
+    pub state_reason: Option<String>,
+    /// The sign-in that registered it.
+    #[schema(value_type = Option<String>, example = "019abc3e-7a2c-7d10-8f00-3c5d1b2a4e6f")]
+    pub session_id: Option<Uuid>,
+    /// When it was last heard of.
+    #[schema(value_type = String, format = DateTime, example = "2026-11-22T15:41:02Z")]
+    pub last_seen_at: Timestamp,
+    /// When it was first registered.
+    #[schema(value_type = String, format = DateTime, example = "2026-11-22T15:41:02Z")]
+    pub created_at: Timestamp,
+}
+
+/// A treatment, and what is only stored of it.
+#[derive(Serialize, ToSchema)]
+pub struct ExportedTreatment {
+    /// The treatment as it is answered elsewhere.
+    #[serde(flatten)]
+    pub treatment: TreatmentDto,
+    /// Which kind of event id `event_id` is.
+    #[schema(example = "event")]
+    pub namespace: String,
+    /// When the server was told.
+    #[schema(value_type = String, format = DateTime, example = "2026-11-22T15:41:02Z")]
+    pub recorded_at: Timestamp,
+    /// When it was voided.
+    #[schema(value_type = Option<String>, format = DateTime, example = "2026-11-22T15:41:02Z")]
+    pub voided_at: Option<Timestamp>,
+    /// When it last changed.
+    #[schema(value_type = String, format = DateTime, example = "2026-11-22T15:41:02Z")]
+    pub updated_at: Timestamp,
+}
+
+/// What was said of a session after it was recorded; of kind `recorded` what it was at first.
+#[derive(Serialize, ToSchema)]
+pub struct ExportedAmendment {
+    /// The server's id.
+    #[schema(value_type = String, example = "019abc3e-7a2c-7d10-8f00-3c5d1b2a4e6f")]
+    pub id: Uuid,
+    /// The treatment.
+    #[schema(value_type = Option<String>, example = "019abc3e-7a2c-7d10-8f00-3c5d1b2a4e6f")]
+    pub treatment_id: Option<Uuid>,
+    /// `recorded`, `amended` or `voided`.
+    #[schema(example = "amended")]
+    pub kind: String,
+    /// The clinic's id of the event that said it.
+    #[schema(example = "visit-2026-11-22-0017")]
+    pub event_id: Option<String>,
+    /// Since when it is true.
+    #[schema(value_type = String, format = DateTime, example = "2026-11-22T15:41:02Z")]
+    pub at: Timestamp,
+    /// What it changes.
+    #[schema(value_type = std::collections::BTreeMap<String, Value>, example = json!({"areas": ["face"]}))]
+    pub fields: Value,
+}
+
+/// A reminder, and what is only stored of it.
+#[derive(Serialize, ToSchema)]
+pub struct ExportedReminder {
+    /// The reminder as it is answered elsewhere.
+    #[serde(flatten)]
+    pub reminder: ReminderDto,
+    /// The treatment it is named after.
+    #[schema(value_type = String, example = "019abc3e-7a2c-7d10-8f00-3c5d1b2a4e6f")]
+    pub treatment_id: Uuid,
+    /// The protocol's step it is named after.
+    #[schema(example = "start")]
+    pub step: String,
+    /// The steps it carries, each with whatever moved it.
+    #[schema(value_type = Vec<Object>, example = json!([{"key": {"treatment": "019abc3e-7a2c-7d10-8f00-3c5d1b2a4e6f", "step": "start"}}]))]
+    pub steps: Value,
+    /// How often it was taken up to be sent.
+    #[schema(minimum = 0, example = 1)]
+    pub attempts: u32,
+    /// When it is looked at next.
+    #[schema(value_type = Option<String>, format = DateTime, example = "2026-11-22T15:41:02Z")]
+    pub attempt_at: Option<Timestamp>,
+    /// When the first device accepted it.
+    #[schema(value_type = Option<String>, format = DateTime, example = "2026-11-22T15:41:02Z")]
+    pub sent_at: Option<Timestamp>,
+    /// When it was first planned.
+    #[schema(value_type = String, format = DateTime, example = "2026-11-22T15:41:02Z")]
+    pub created_at: Timestamp,
+    /// When it last changed.
+    #[schema(value_type = String, format = DateTime, example = "2026-11-22T15:41:02Z")]
+    pub updated_at: Timestamp,
+}
+
+/// One attempt to push one reminder to one device.
+#[derive(Serialize, ToSchema)]
+pub struct ExportedDelivery {
+    /// The server's id.
+    #[schema(value_type = String, example = "019abc3e-7a2c-7d10-8f00-3c5d1b2a4e6f")]
+    pub id: Uuid,
+    /// The reminder.
+    #[schema(value_type = String, example = "019abc3e-7a2c-7d10-8f00-3c5d1b2a4e6f")]
+    pub reminder_id: Uuid,
+    /// The device; it may be gone since.
+    #[schema(value_type = String, example = "019abc3e-7a2c-7d10-8f00-3c5d1b2a4e6f")]
+    pub device_id: Uuid,
+    /// Which attempt it was, from 1.
+    #[schema(minimum = 1, example = 1)]
+    pub attempt: u32,
+    /// `sent`, `retry`, `failed` or `gone`.
+    #[schema(example = "sent")]
+    pub state: String,
+    /// The push service's HTTP status.
+    #[schema(example = 200)]
+    pub status: Option<i32>,
+    /// Its error code, or ours.
+    #[schema(example = "UNAVAILABLE")]
+    pub code: Option<String>,
+    /// Its words.
+    #[schema(example = "The service is unavailable")]
+    pub detail: Option<String>,
+    /// When it was.
+    #[schema(value_type = String, format = DateTime, example = "2026-11-22T15:41:02Z")]
+    pub at: Timestamp,
+    /// When the next one is due.
+    #[schema(value_type = Option<String>, format = DateTime, example = "2026-11-22T15:41:02Z")]
+    pub retry_at: Option<Timestamp>,
+}
+
+/// One invitation to the app; the code itself is stored nowhere.
+#[derive(Serialize, ToSchema)]
+pub struct ExportedEnrolment {
+    /// The server's id.
+    #[schema(value_type = String, example = "019abc3e-7a2c-7d10-8f00-3c5d1b2a4e6f")]
+    pub id: Uuid,
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime, example = "2026-11-22T15:41:02Z")]
+    pub created_at: Timestamp,
+    /// Until when it was good.
+    #[schema(value_type = String, format = DateTime, example = "2026-11-22T15:41:02Z")]
+    pub expires_at: Timestamp,
+    /// When it was used.
+    #[schema(value_type = Option<String>, format = DateTime, example = "2026-11-22T15:41:02Z")]
+    pub redeemed_at: Option<Timestamp>,
+}
+
+/// A calendar feed.
+#[derive(Serialize, ToSchema)]
+pub struct ExportedCalendar {
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime, example = "2026-11-22T15:41:02Z")]
+    pub created_at: Timestamp,
+}
+
+/// One sign-in; its tokens are stored nowhere.
+#[derive(Serialize, ToSchema)]
+pub struct ExportedSession {
+    /// The `sid` of its tokens.
+    #[schema(value_type = String, example = "019abc3e-7a2c-7d10-8f00-3c5d1b2a4e6f")]
+    pub id: Uuid,
+    /// When it began.
+    #[schema(value_type = String, format = DateTime, example = "2026-11-22T15:41:02Z")]
+    pub created_at: Timestamp,
+    /// When it ends by itself.
+    #[schema(value_type = Option<String>, format = DateTime, example = "2026-11-22T15:41:02Z")]
+    pub expires_at: Option<Timestamp>,
+    /// When it was ended.
+    #[schema(value_type = Option<String>, format = DateTime, example = "2026-11-22T15:41:02Z")]
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// One deed.
+#[derive(Serialize, ToSchema)]
+pub struct ExportedDeed {
+    /// When it was.
+    #[schema(value_type = String, format = DateTime, example = "2026-11-22T15:41:02Z")]
+    pub at: Timestamp,
+    /// Who did it.
+    #[schema(example = "clinic:019abc3e-7a2c-7d10-8f00-3c5d1b2a4e6f")]
+    pub actor: String,
+    /// What was done.
+    #[schema(example = "timeline.read")]
+    pub action: String,
+    /// To what.
+    #[schema(example = "patient:019abc3e-7a2c-7d10-8f00-3c5d1b2a4e6f")]
+    pub subject: Option<String>,
+}
+
+/// Who is to read an export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// The patient: everything.
+    Patient,
+    /// The clinic: everything but push addresses, which are of no use to it.
+    Clinic,
+}
+
+impl Export {
+    /// An export in the contract's shape.
+    ///
+    /// # Errors
+    /// When something stored cannot be written as JSON.
+    pub fn new(export: care::Export, reader: Reader, now: Timestamp) -> serde_json::Result<Self> {
+        let reminders = export.reminders.into_iter().map(|(row, view)| reminder(row, view));
+        let treatments = export.treatments.into_iter().map(|view| {
+            let stored = &view.treatment;
+            let namespace = stored.namespace.clone();
+            let (recorded_at, voided_at) = (stored.recorded_at, stored.voided_at);
+            let updated_at = stored.updated_at;
+            let TreatmentAnswer { treatment, .. } = view.into();
+            ExportedTreatment { treatment, namespace, recorded_at, voided_at, updated_at }
+        });
+        let amendments = export.amendments.into_iter().map(|said| {
+            Ok(ExportedAmendment {
+                id: said.id.0,
+                treatment_id: said.treatment_id.map(|id| id.0),
+                kind: said.kind.to_string(),
+                event_id: said.event_id,
+                at: said.at,
+                fields: serde_json::to_value(said.fields)?,
+            })
+        });
+        Ok(Self {
+            generated_at: now,
+            clinic: ClinicDto {
+                display_name: export.clinic.display_name,
+                contact_phone: export.clinic.contact_phone,
+            },
+            consents: export.consents.into_iter().map(Into::into).collect(),
+            devices: export.devices.into_iter().map(|one| device(one, reader)).collect(),
+            treatments: treatments.collect(),
+            amendments: amendments.collect::<serde_json::Result<_>>()?,
+            reminders: reminders.collect::<serde_json::Result<_>>()?,
+            deliveries: export.deliveries.into_iter().map(Into::into).collect(),
+            enrolments: export.enrolments.into_iter().map(Into::into).collect(),
+            calendars: export
+                .calendar
+                .map(|feed| ExportedCalendar { created_at: feed.created_at })
+                .into_iter()
+                .collect(),
+            sessions: export.sessions.into_iter().map(Into::into).collect(),
+            audit: export.audit.into_iter().map(Into::into).collect(),
+            patient: patient(export.patient)?,
+        })
+    }
+}
+
+fn patient(patient: Patient) -> serde_json::Result<ExportedPatient> {
+    Ok(ExportedPatient {
+        id: patient.id.0,
+        reference: patient.reference,
+        time_zone: patient.time_zone.map(|zone| zone.to_string()),
+        locale: patient.locale.map(|locale| locale.to_string()),
+        preferences: serde_json::to_value(patient.preferences)?,
+        plan_version: patient.plan_version,
+        created_at: patient.created_at,
+        updated_at: patient.updated_at,
+    })
+}
+
+fn device(device: Device, reader: Reader) -> ExportedDevice {
+    let address = device.address.filter(|_| reader == Reader::Patient);
+    ExportedDevice {
+        id: device.id.0,
+        installation_id: device.installation_id,
+        address_kind: device.address_kind.to_string(),
+        address: address.map(|address| address.expose_secret().to_owned()),
+        platform: device.platform.to_string(),
+        time_zone: device.time_zone.to_string(),
+        locale: device.locale.to_string(),
+        notifications_enabled: device.notifications_enabled,
+        delivery: device.delivery.to_string(),
+        state: device.state.to_string(),
+        state_reason: device.state_reason,
+        session_id: device.session_id.map(|id| id.0),
+        last_seen_at: device.last_seen_at,
+        created_at: device.created_at,
+    }
+}
+
+fn reminder(row: Reminder, view: ReminderView) -> serde_json::Result<ExportedReminder> {
+    Ok(ExportedReminder {
+        reminder: view.into(),
+        treatment_id: row.treatment_id.0,
+        step: row.step_id.to_string(),
+        steps: serde_json::to_value(row.members)?,
+        attempts: row.attempts,
+        attempt_at: row.attempt_at,
+        sent_at: row.sent_at,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+    })
+}
+
+impl From<Consent> for ExportedConsent {
+    fn from(consent: Consent) -> Self {
+        Self {
+            kind: consent.kind.to_string(),
+            granted: consent.granted,
+            notice_version: consent.notice_version,
+            at: consent.at,
+        }
+    }
+}
+
+impl From<Delivery> for ExportedDelivery {
+    fn from(delivery: Delivery) -> Self {
+        Self {
+            id: delivery.id.0,
+            reminder_id: delivery.reminder_id.0,
+            device_id: delivery.device_id.0,
+            attempt: delivery.attempt,
+            state: delivery.state.to_string(),
+            status: delivery.status,
+            code: delivery.code,
+            detail: delivery.detail,
+            at: delivery.at,
+            retry_at: delivery.retry_at,
+        }
+    }
+}
+
+impl From<Enrolment> for ExportedEnrolment {
+    fn from(enrolment: Enrolment) -> Self {
+        Self {
+            id: enrolment.id.0,
+            created_at: enrolment.created_at,
+            expires_at: enrolment.expires_at,
+            redeemed_at: enrolment.redeemed_at,
+        }
+    }
+}
+
+impl From<Session> for ExportedSession {
+    fn from(session: Session) -> Self {
+        Self {
+            id: session.id.0,
+            created_at: session.created_at,
+            expires_at: session.expires_at,
+            revoked_at: session.revoked_at,
+        }
+    }
+}
+
+impl From<AuditRow> for ExportedDeed {
+    fn from(row: AuditRow) -> Self {
+        Self { at: row.at, actor: row.actor, action: row.action, subject: row.subject }
+    }
+}
