@@ -58,6 +58,8 @@ ids! {
     ReminderId,
     /// One attempt to push one reminder to one device.
     DeliveryId,
+    /// One time that a reminder was put off.
+    SnoozeId,
     /// One sign-in, of a clinic's client or of a patient's app: the `sid` of its tokens.
     SessionId,
     /// One refresh token of a session.

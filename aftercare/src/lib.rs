@@ -4,6 +4,7 @@ pub mod care;
 pub mod clock;
 pub mod ids;
 pub mod locale;
+pub mod patch;
 pub mod planner;
 pub mod protocol;
 pub mod seal;

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use aftercare::ids::{PatientId, TreatmentId};
 use aftercare::planner::{
-    Change, Facts, Fate, Key, Member, Person, Plan, Reason, ReminderState, ShiftCause, Standing,
-    TreatmentFacts, Trial, courses, diff, in_force, message, plan, preview,
+    Change, Facts, Fate, Key, Member, Person, Plan, Reason, ReminderState, Shift, ShiftCause,
+    Standing, TreatmentFacts, Trial, courses, diff, in_force, message, plan, preview, quiet_until,
 };
 use aftercare::protocol::{Area, Moment, Protocol, QuietHours, shipped};
 use aftercare::zone::Zone;
@@ -86,6 +86,7 @@ fn write(facts: &mut Facts, changes: Vec<Change>) {
             state: change.state,
             reason: change.reason,
             due_at: change.due_at,
+            snoozed_until: change.snoozed_until,
         });
     }
 }
@@ -381,6 +382,69 @@ fn a_preview_shows_nominal_times() {
     assert_eq!(morning.due_at, at("2026-11-23T07:50", lisbon));
 }
 
+/// Puts off what was sent, as the unit of work does.
+fn snooze(facts: &mut Facts, key: &Key, until: Timestamp) {
+    let row = facts.standing.iter_mut().find(|row| &row.key == key).unwrap();
+    (row.state, row.reason) = (ReminderState::Planned, Some(Reason::Snoozed));
+    (row.due_at, row.snoozed_until) = (until, Some(until));
+    for member in &mut row.members {
+        member.shifts.push(Shift { cause: ShiftCause::Snoozed, to: until });
+    }
+}
+
+#[test]
+fn what_was_put_off_and_cancelled_returns_to_where_it_was_put() {
+    let lisbon = "Europe/Lisbon";
+    let first = treatment(1, at("2026-11-22T10:00", lisbon), lisbon);
+    let second = treatment(2, at("2026-11-22T16:00", lisbon), lisbon);
+    let mut facts = facts(vec![first, second], lisbon);
+    replan(&mut facts, at("2026-11-22T16:00", lisbon));
+    set(&mut facts, 1, "bedtime", ReminderState::Sent, Reason::Accepted);
+    let until = at("2026-11-22T21:25", lisbon);
+    snooze(&mut facts, &key(1, "bedtime"), until);
+    let now = at("2026-11-22T21:10", lisbon);
+    let changes = diff(&facts, &plan(&facts, now));
+    assert!(changes.iter().all(|change| change.key.step.as_str() == "start"), "{changes:?}");
+
+    facts.person.aftercare = false;
+    assert_eq!(replan(&mut facts, now).reminders, []);
+    facts.person.aftercare = true;
+    let back = replan(&mut facts, now);
+    let bedtime = back.reminders.iter().find(|r| r.key == key(1, "bedtime")).unwrap();
+    assert_eq!((bedtime.due_at, bedtime.snoozed, bedtime.members.len()), (until, true, 2));
+
+    facts.treatments[0].voided = true;
+    let rest = replan(&mut facts, now);
+    let bedtime = rest.reminders.iter().find(|r| r.key == key(2, "bedtime")).unwrap();
+    assert_eq!((bedtime.due_at, bedtime.snoozed, bedtime.members.len()), (until, true, 1));
+}
+
+#[test]
+fn a_reminder_put_off_into_quiet_hours_comes_then_but_not_in_the_next_ones() {
+    let lisbon = "Europe/Lisbon";
+    let mut facts = facts(vec![treatment(1, at("2026-11-22T15:40", lisbon), lisbon)], lisbon);
+    replan(&mut facts, at("2026-11-22T15:40", lisbon));
+    set(&mut facts, 1, "book", ReminderState::Sent, Reason::Accepted);
+    let until = at("2026-12-15T23:00", lisbon);
+    snooze(&mut facts, &key(1, "book"), until);
+    let quiet = |now: &str| plan(&facts, at(now, lisbon));
+    assert_eq!(due(&quiet("2026-12-15T12:00"), 1, "book"), Some(until));
+    assert_eq!(
+        due(&quiet("2026-12-16T03:00"), 1, "book"),
+        Some(until),
+        "a retry, still that night"
+    );
+    let members = facts.standing.iter().find(|r| r.key == key(1, "book")).unwrap().members.clone();
+    let wait =
+        |now: &str, snoozed| quiet_until(&facts, &members, (until, snoozed), at(now, lisbon));
+    assert_eq!(wait("2026-12-16T03:00", true), None);
+    assert_eq!(wait("2026-12-16T03:00", false), Some(at("2026-12-16T07:30", lisbon)));
+    assert_eq!(wait("2026-12-16T22:00", true), Some(at("2026-12-17T07:30", lisbon)));
+    let next = quiet("2026-12-16T22:00");
+    assert_eq!(due(&next, 1, "book"), Some(at("2026-12-17T07:30", lisbon)));
+    assert!(next.reminders.iter().all(|reminder| !reminder.snoozed));
+}
+
 const ZONES: &[&str] = &[
     "Europe/Lisbon",
     "America/New_York",
@@ -506,6 +570,59 @@ proptest! {
                 first.reminders.iter().map(|r| &r.key).collect::<Vec<_>>()
             );
         }
+    }
+
+    #[test]
+    fn a_snoozed_reminder_stays_where_it_was_put(
+        (facts, now) in any_facts(),
+        chosen in any::<prop::sample::Index>(),
+        (waited, minutes) in (0_i64..600, 5_i64..1440),
+        elsewhere in any_zone(),
+        (gap, muted, quiet) in (0_i64..1440, any::<bool>(), prop::option::of((any_time(), any_time()))),
+    ) {
+        let mut facts = facts;
+        let first = replan(&mut facts, now);
+        prop_assume!(!first.reminders.is_empty());
+        let sent = chosen.get(&first.reminders).clone();
+        let asked_at = sent.due_at + SignedDuration::from_secs(waited);
+        let until = asked_at + SignedDuration::from_mins(minutes);
+        prop_assume!(until < sent.use_by);
+        let row = facts.standing.iter_mut().find(|row| row.key == sent.key).unwrap();
+        row.state = ReminderState::Sent;
+        snooze(&mut facts, &sent.key, until);
+        // At first it may drop what it would not say any more; whether it says anything is asked then.
+        let put = replan(&mut facts, asked_at);
+        let Some(put) = put.reminders.iter().find(|r| r.key == sent.key).cloned() else {
+            let keys: Vec<_> = sent.members.iter().map(|member| member.key.clone()).collect();
+            let said = message(&facts, &courses(&facts.treatments), &keys, until);
+            let recall = facts.person.recall;
+            prop_assert!(said.is_none() || !recall, "lost: {said:?}");
+            return Ok(());
+        };
+        prop_assert_eq!((put.due_at, put.snoozed), (until, true));
+        let settled = |facts: &Facts, now| diff(facts, &plan(facts, now)).iter().all(|c| c.key != sent.key);
+        prop_assert!(settled(&facts, asked_at), "nothing more to change");
+
+        // Travel, other quiet hours, another session of another day's course, a muted rule.
+        let later = asked_at + SignedDuration::from_secs(until.duration_since(asked_at).as_secs() * gap / 1440);
+        facts.person.zone = elsewhere;
+        facts.person.quiet_hours = quiet.map(|(from, until)| QuietHours { from, until });
+        if muted {
+            facts.person.muted = ["expect-reaction".into()].into();
+        }
+        let recall = put.members.iter().any(|m| ["book", "nudge", "day-before"].contains(&m.key.step.as_str()));
+        if !recall {
+            facts.treatments.push(treatment(9, later, "Europe/Lisbon"));
+        }
+        let again = replan(&mut facts, later);
+        let kept = again.reminders.iter().find(|r| r.key == sent.key);
+        prop_assert_eq!(kept.map(|r| (r.due_at, r.use_by, r.snoozed)), Some((until, put.use_by, true)), "{:?} {:?}", again.steps.get(&sent.key), put);
+        prop_assert!(settled(&facts, later));
+
+        for treatment in &mut facts.treatments {
+            treatment.voided = true;
+        }
+        prop_assert_eq!(replan(&mut facts, later).reminders, vec![]);
     }
 
     #[test]

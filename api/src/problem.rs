@@ -81,6 +81,10 @@ codes! {
     TreatmentVoided = "treatment-voided", CONFLICT, "The treatment was voided";
     /// The installation in the path is not the one that this session was opened for.
     OtherInstallation = "other-installation", CONFLICT, "The session belongs to another installation";
+    /// The reminder was not sent, or would not be sent again then.
+    NotSnoozable = "not-snoozable", CONFLICT, "This reminder cannot be put off";
+    /// The reminder would be worthless by then.
+    SnoozePastUseBy = "snooze-past-use-by", CONFLICT, "The reminder would come too late to help";
     /// The body is larger than the server takes.
     TooLarge = "payload-too-large", PAYLOAD_TOO_LARGE, "The body is too large";
     /// The body's media type or encoding is not taken here.

@@ -9,6 +9,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use aftercare::care;
 use aftercare::store::Store;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, watch};
@@ -24,6 +25,8 @@ const HOURLY: &str = "0 23 * * * *";
 /// How long sessions that are over, and refresh tokens that were spent, stay known: for as long a
 /// stolen token that comes back still ends its whole family.
 const SESSIONS_KEPT: SignedDuration = SignedDuration::from_hours(24 * 30);
+/// How many silent devices are dropped in one transaction, which locks their patients.
+const SILENT_AT_ONCE: i64 = 50;
 /// Ticks come up to half a second late; silence for longer than this is a fault.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// How often the watchdog looks.
@@ -103,11 +106,18 @@ impl Erasing {
 }
 
 /// Forgets what nobody needs any more. What fails now is done in an hour.
-async fn tidy(store: Store) {
+pub(crate) async fn tidy(store: Store) {
     let over = store.env().now().checked_sub(SESSIONS_KEPT).unwrap_or(Timestamp::MIN);
     match store.write(move |tx| tx.forget_sessions(over)).await {
         Ok(forgotten) => tracing::debug!(forgotten, "forgot old sessions"),
         Err(error) => tracing::warn!(%error, "could not forget old sessions"),
+    }
+    loop {
+        match store.write(|tx| care::drop_silent_devices(tx, SILENT_AT_ONCE)).await {
+            Ok(0) => return,
+            Ok(dropped) => tracing::info!(dropped, "dropped the addresses of silent devices"),
+            Err(error) => return tracing::warn!(%error, "could not drop silent devices"),
+        }
     }
 }
 

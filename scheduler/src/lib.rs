@@ -169,6 +169,11 @@ impl SchedulerHandle {
         self.0.dispatcher.run_once().await
     }
 
+    /// Forgets what nobody needs any more, as the heartbeat has it done once an hour.
+    pub async fn tidy(&self) {
+        heartbeat::tidy(self.0.dispatcher.store.clone()).await;
+    }
+
     /// How the scheduler is doing.
     #[must_use]
     pub fn status(&self) -> SchedulerStatus {

@@ -12,7 +12,22 @@ use crate::store::{
     Clinic, Consent, ConsentKind, Device, DeviceState, Patient, Reminder, StoreError, Treatment,
     TreatmentState, Tx,
 };
+use crate::words::words;
 use crate::zone::Zone;
+
+words! {
+    /// Who says where a patient is, or what they speak; the first of these that says so counts.
+    Source {
+        /// The patient's own wish.
+        Preferences = "preferences",
+        /// The phone that registered last.
+        Device = "device",
+        /// What the clinic said of the patient.
+        Patient = "patient",
+        /// The clinic's own.
+        Clinic = "clinic",
+    }
+}
 
 /// One patient's records.
 #[derive(Debug)]
@@ -29,6 +44,10 @@ pub struct Case {
     pub reminders: Vec<Reminder>,
     /// What planning sees in all this.
     pub facts: Facts,
+    /// Where the zone in it is from.
+    pub zone_source: Source,
+    /// Where the language in it is from.
+    pub locale_source: Source,
     /// Where each treatment stands in its course.
     pub courses: std::collections::BTreeMap<crate::ids::TreatmentId, CourseState>,
 }
@@ -111,8 +130,10 @@ impl Records {
     fn case(self, protocols: &HashMap<ProtocolId, Arc<Protocol>>) -> Result<Case, StoreError> {
         let treatments: Result<Vec<_>, _> =
             self.treatments.iter().map(|treatment| treatment_facts(treatment, protocols)).collect();
+        let (zone, locale) = (self.zone(), self.locale());
+        let (zone_source, locale_source) = (zone.1, locale.1);
         let facts = Facts {
-            person: self.person(),
+            person: self.person(zone.0, locale.0),
             treatments: treatments?,
             standing: self.reminders.iter().map(standing).collect(),
             reachable: self.devices.iter().any(reachable),
@@ -120,6 +141,8 @@ impl Records {
         Ok(Case {
             courses: courses(&facts.treatments),
             facts,
+            zone_source,
+            locale_source,
             patient: self.patient,
             clinic: self.clinic,
             devices: self.devices,
@@ -128,8 +151,7 @@ impl Records {
         })
     }
 
-    fn person(&self) -> Person {
-        let (zone, locale) = self.zone_and_locale();
+    fn person(&self, zone: Zone, locale: Locale) -> Person {
         let wishes = &self.patient.preferences;
         let withdrawn = |kind| self.consents.iter().any(|c| c.kind == kind && !c.granted);
         let mut slots = self.clinic.slots.clone();
@@ -149,26 +171,38 @@ impl Records {
         }
     }
 
-    /// The patient's own wish, else the phone that synced last, else what the clinic said of the
-    /// patient, else the clinic's own.
-    fn zone_and_locale(&self) -> (Zone, Locale) {
-        let (wishes, told) = (&self.patient.preferences, &self.patient);
-        let active = self.devices.iter().filter(|device| device.state == DeviceState::Active);
-        let phone = active.max_by_key(|device| (device.last_seen_at, device.id));
-        let zone = wishes
-            .time_zone
-            .as_ref()
-            .or(phone.map(|device| &device.time_zone))
-            .or(told.time_zone.as_ref())
-            .unwrap_or(&self.clinic.time_zone);
-        let locale = wishes
-            .locale
-            .as_ref()
-            .or(phone.map(|device| &device.locale))
-            .or(told.locale.as_ref())
-            .unwrap_or(&self.clinic.locale);
-        (zone.clone(), locale.clone())
+    /// The zone of the patient's wall, and who says so.
+    fn zone(&self) -> (Zone, Source) {
+        let told = [
+            (self.patient.preferences.time_zone.as_ref(), Source::Preferences),
+            (self.phone().map(|device| &device.time_zone), Source::Device),
+            (self.patient.time_zone.as_ref(), Source::Patient),
+        ];
+        first(told, &self.clinic.time_zone)
     }
+
+    /// The patient's language, and who says so.
+    fn locale(&self) -> (Locale, Source) {
+        let told = [
+            (self.patient.preferences.locale.as_ref(), Source::Preferences),
+            (self.phone().map(|device| &device.locale), Source::Device),
+            (self.patient.locale.as_ref(), Source::Patient),
+        ];
+        first(told, &self.clinic.locale)
+    }
+
+    /// The phone that registered last.
+    fn phone(&self) -> Option<&Device> {
+        let active = self.devices.iter().filter(|device| device.state == DeviceState::Active);
+        active.max_by_key(|device| (device.last_seen_at, device.id))
+    }
+}
+
+/// The first that is told, else the clinic's.
+fn first<T: Clone>(told: [(Option<&T>, Source); 3], clinic: &T) -> (T, Source) {
+    let said = told.into_iter().find_map(|(value, source)| Some((value?, source)));
+    let (value, source) = said.unwrap_or((clinic, Source::Clinic));
+    (value.clone(), source)
 }
 
 /// Whether a push to the device would be seen.
@@ -207,5 +241,6 @@ fn standing(reminder: &Reminder) -> Standing {
         state: reminder.state,
         reason: reminder.reason,
         due_at: reminder.due_at,
+        snoozed_until: reminder.snoozed_until,
     }
 }

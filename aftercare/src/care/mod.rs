@@ -8,31 +8,41 @@ mod amend;
 mod calendar;
 mod can;
 mod case;
+mod consents;
 mod devices;
 pub mod dispatch;
 mod erasure;
 mod export;
 mod patients;
+mod phone_clock;
 mod plan;
+mod preferences;
 mod protocols;
+mod receipts;
 mod signing_keys;
+mod snooze;
 mod timeline;
 mod treatments;
+mod why;
 
 pub use amend::{AmendError, SessionPatch, amend_treatment, book_next_session};
 pub use calendar::{Entry, EntryKind, Feed, When, calendar_feed, close_calendar, open_calendar};
 pub use can::{CanAnswer, CanError, Verdict, can};
-pub use case::{Case, cases, locked_case};
-pub use devices::{register_device, remove_device};
+pub use case::{Case, Source, cases, locked_case};
+pub use consents::{ConsentError, ConsentView, ConsentWord, consent, tell_consent};
+pub use devices::{drop_silent_devices, register_device, remove_device};
 pub use erasure::{ErasedBy, erase_patient};
 pub use export::{Export, export};
 pub use patients::upsert_patient;
 pub use plan::{replan, replan_case};
+pub use preferences::{PreferencesError, PreferencesPatch, change_preferences};
 pub use protocols::{protocol_of, seed_protocols};
+pub use receipts::{Receipts, ReceiptsError, Reported, record_receipts};
 pub use signing_keys::{
     ACCESS_LIFETIME, PUBLISHED_AHEAD, Rotation, Turn, ensure_signing_key, needs_care,
     replace_signing_keys, rotate_signing_keys, signing_key,
 };
+pub use snooze::{SnoozeError, snooze};
 pub use timeline::{
     ClinicCard, CourseView, ReminderView, RestrictionView, Timeline, TreatmentView, Warning,
     timeline, treatment, treatment_views,
@@ -40,3 +50,4 @@ pub use timeline::{
 pub use treatments::{
     PatientRef, RecordError, Recorded, Refusal, SessionDone, record_treatment, void_treatment,
 };
+pub use why::{RuleBehind, ShiftBehind, StepBehind, TreatmentBehind, Why, why};

@@ -82,5 +82,6 @@ fn row(tx: &Tx<'_>, case: &Case, change: Change) -> Reminder {
         sent_at: stored.and_then(|row| row.sent_at),
         created_at: stored.map_or(tx.now(), |row| row.created_at),
         updated_at: tx.now(),
+        snoozed_until: change.snoozed_until,
     }
 }

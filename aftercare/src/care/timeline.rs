@@ -242,18 +242,14 @@ impl Case {
 
     pub(super) fn reminder(&self, row: &Reminder) -> ReminderView {
         let keys: Vec<Key> = row.members.iter().map(|member| member.key.clone()).collect();
-        let said = describe(&self.facts, &self.courses, &keys, row.sent_at.unwrap_or(row.due_at));
-        let state = match row.state {
-            ReminderState::Claimed => ReminderState::Planned,
-            state => state,
-        };
+        let said = describe(&self.facts, &self.courses, &keys, row.spoken_at());
         ReminderView {
             id: row.id,
             rule_ids: said.rule_ids,
             due_at: row.due_at,
             due_local: local(row.due_at, self.zone()),
             use_by: row.use_by,
-            state,
+            state: row.shown_state(),
             reason: row.reason,
             title: said.title,
             body: said.body,

@@ -70,6 +70,11 @@ impl Bundle<'_> {
         self.steps.iter().any(|step| step.queued.is_some())
     }
 
+    /// Where the patient put all of it off to.
+    fn snoozed_until(&self) -> Option<Timestamp> {
+        self.steps.iter().all(|step| step.snoozed).then_some(self.due_at)
+    }
+
     fn join(&mut self, mut other: Self, cause: ShiftCause) {
         for step in &mut other.steps {
             step.shift(cause, self.due_at);
@@ -84,6 +89,7 @@ impl Bundle<'_> {
         courses: &BTreeMap<TreatmentId, CourseState>,
     ) -> Option<Planned> {
         self.steps.sort_by(|a, b| order(a).cmp(&order(b)));
+        let snoozed = self.snoozed_until().is_some();
         let use_by = self.use_by()?;
         let keys: Vec<_> = self.steps.iter().map(|step| step.key.clone()).collect();
         let said = message(facts, courses, &keys, self.due_at)?;
@@ -99,6 +105,7 @@ impl Bundle<'_> {
             rule_ids: said.rule_ids,
             due_at: self.due_at,
             use_by,
+            snoozed,
         })
     }
 }
@@ -133,11 +140,12 @@ impl Pacer<'_> {
         joined
     }
 
-    /// What waits in the queue is left as it is.
+    /// What waits in the queue is left as it is, and what was put off to one moment comes then.
     fn within_window(&self, first: &Bundle, next: &Bundle) -> bool {
         let window = first.pacing().map_or(SignedDuration::ZERO, |pacing| pacing.bundle_window);
         !first.queued()
             && !next.queued()
+            && first.snoozed_until() == next.snoozed_until()
             && next.due_at.duration_since(first.due_at) <= window
             && self.speaks_at(next, first.due_at)
     }
@@ -208,7 +216,8 @@ impl Pacer<'_> {
         let pairs = today.windows(2).filter_map(|pair| {
             let [earlier, later] = pair else { return None };
             let (first, next) = (bundles.get(*earlier)?, bundles.get(*later)?);
-            let may = next.movable() && !first.queued() && self.speaks_at(next, first.due_at);
+            let fixed = first.queued() || first.snoozed_until().is_some();
+            let may = next.movable() && !fixed && self.speaks_at(next, first.due_at);
             may.then(|| (next.due_at.duration_since(first.due_at), *later))
         });
         pairs.min().map(|(_, later)| later)

@@ -21,6 +21,8 @@ pub struct Change {
     pub due_at: Timestamp,
     /// From when on it is worthless.
     pub use_by: Timestamp,
+    /// Where its last snooze put it, if that still counts.
+    pub snoozed_until: Option<Timestamp>,
     /// The queue looks at it at `due_at`; otherwise an attempt that is arranged already stays.
     pub requeue: bool,
 }
@@ -38,7 +40,7 @@ pub fn diff(facts: &Facts, plan: &Plan) -> Vec<Change> {
         }
         match (planned.get(key), &outcome.fate) {
             (Some(planned), _) => keep(planned, row, facts.reachable),
-            (None, fate) => end(key, fate, outcome, row),
+            (None, fate) => end(key, fate, outcome, row, snoozed_until(facts, key)),
         }
     });
     changes.collect()
@@ -63,11 +65,26 @@ fn keep(planned: &Planned, row: Option<&Standing>, reachable: bool) -> Option<Ch
         members: planned.members.clone(),
         due_at: planned.due_at,
         use_by: planned.use_by,
+        snoozed_until: planned.snoozed.then_some(planned.due_at),
         requeue: moved,
     })
 }
 
-fn end(key: &Key, fate: &Fate, outcome: &Outcome, row: Option<&Standing>) -> Option<Change> {
+/// Where the patient put the step off to: as part of what is snoozed now, or before it was cancelled.
+fn snoozed_until(facts: &Facts, key: &Key) -> Option<Timestamp> {
+    let carries = |row: &&Standing| {
+        row.key == *key || (row.is_snoozed() && row.members.iter().any(|member| member.key == *key))
+    };
+    facts.standing.iter().filter(carries).find_map(|row| row.snoozed_until)
+}
+
+fn end(
+    key: &Key,
+    fate: &Fate,
+    outcome: &Outcome,
+    row: Option<&Standing>,
+    snoozed_until: Option<Timestamp>,
+) -> Option<Change> {
     let (state, reason) = match fate {
         Fate::Settled => return None,
         Fate::In(_) => (ReminderState::Superseded, Reason::Bundled),
@@ -98,6 +115,7 @@ fn end(key: &Key, fate: &Fate, outcome: &Outcome, row: Option<&Standing>) -> Opt
         }],
         due_at: outcome.nominal_at,
         use_by: outcome.use_by,
+        snoozed_until,
         requeue: false,
     })
 }

@@ -8,6 +8,7 @@ mod bundle;
 mod course;
 mod diff;
 mod ends;
+mod explain;
 mod message;
 mod moment;
 mod preview;
@@ -24,14 +25,16 @@ use serde::{Deserialize, Serialize};
 
 pub use course::{CourseState, courses};
 pub use diff::{Change, diff};
+pub use explain::{explain, explain_shift};
 pub use message::{Message, describe, message};
 pub(crate) use moment::Anchor;
 pub use preview::{
     Preview, PreviewReminder, PreviewRestriction, PreviewSkip, PreviewTreatment, Trial, local,
     preview,
 };
-pub use restriction::{Restriction, in_force, of_treatment};
-pub use step::{covers, quiet_until};
+pub use quiet::quiet_until;
+pub use restriction::{Restriction, in_force, of_treatment, rule_text};
+pub use step::covers;
 
 use crate::ids::{PatientId, TreatmentId};
 use crate::locale::Locale;
@@ -105,6 +108,8 @@ words! {
         Rejected = "rejected",
         /// An attempt failed; another follows.
         Retrying = "retrying",
+        /// The patient put it off.
+        Snoozed = "snoozed",
     }
 
     /// What moved a step from the moment its protocol names.
@@ -121,6 +126,8 @@ words! {
         Bundled = "bundled",
         /// The day had reminders enough.
         MaxPerDay = "max-per-day",
+        /// The patient put it off.
+        Snoozed = "snoozed",
     }
 }
 
@@ -205,6 +212,8 @@ pub struct Standing {
     pub reason: Option<Reason>,
     /// When it was due.
     pub due_at: Timestamp,
+    /// Where its last snooze put it; kept when it was cancelled since.
+    pub snoozed_until: Option<Timestamp>,
 }
 
 /// All that planning looks at.
@@ -233,6 +242,8 @@ pub struct Planned {
     pub due_at: Timestamp,
     /// From when on it must not be sent: the earliest of its members' use-bys.
     pub use_by: Timestamp,
+    /// Whether it was sent before and is due where the patient put it off to.
+    pub snoozed: bool,
 }
 
 /// What becomes of one step.
@@ -296,6 +307,15 @@ impl Facts {
     #[must_use]
     pub fn treatment(&self, id: TreatmentId) -> Option<&TreatmentFacts> {
         self.treatments.iter().find(|treatment| treatment.id == id)
+    }
+}
+
+impl Standing {
+    /// Whether it was sent, and waits to be sent again at the moment that the patient put it off to.
+    #[must_use]
+    pub fn is_snoozed(&self) -> bool {
+        matches!(self.state, ReminderState::Planned | ReminderState::Claimed)
+            && self.snoozed_until == Some(self.due_at)
     }
 }
 

@@ -1,11 +1,16 @@
 //! Quiet hours.
 
-use jiff::Timestamp;
 use jiff::civil::{DateTime, Time};
+use jiff::{SignedDuration, Timestamp};
 
 use super::moment::instant;
-use crate::protocol::QuietHours;
+use super::{Facts, Member, TreatmentFacts};
+use crate::protocol::{Moment, QuietHours, Step};
 use crate::zone::Zone;
+
+/// A reminder that was due before quiet hours began may still leave this long after it was due:
+/// the time a busy queue needs. Later than that it is moved like any other.
+const QUIET_GRACE: SignedDuration = SignedDuration::from_mins(5);
 
 /// Where quiet hours put something due at `at`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,4 +64,58 @@ pub(super) fn around(
     };
     let (start, end) = (on(first, from)?, on(last, until)?);
     (start <= at && at < end).then_some((start, end))
+}
+
+/// The end of the quiet hours in which a reminder that is about to leave would wake somebody: they
+/// hold now, the patient did not put it off into them, and it has been due for longer than a busy
+/// queue explains.
+#[must_use]
+pub fn quiet_until(
+    facts: &Facts,
+    members: &[Member],
+    (due_at, snoozed): (Timestamp, bool),
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let zone = &facts.person.zone;
+    let steps = members.iter().filter_map(|member| {
+        let treatment = facts.treatment(member.key.treatment)?;
+        Some((treatment, treatment.protocol.step(&member.key.step)?))
+    });
+    let mut steps = steps.peekable();
+    let (first, _) = steps.peek()?;
+    let quiet = quiet_hours(facts, first);
+    let (_, end) = around(quiet, zone, now)?;
+    let excused = in_grace(quiet, zone, due_at, now)
+        || (snoozed && put_off_into(quiet, zone, due_at, now))
+        || steps.any(|(treatment, step)| exempt(treatment, step));
+    (!excused).then_some(end)
+}
+
+/// Whether `now` lies in the very quiet hours that a reminder was put off into.
+pub(super) fn put_off_into(
+    quiet: QuietHours,
+    zone: &Zone,
+    due_at: Timestamp,
+    now: Timestamp,
+) -> bool {
+    let asked = around(quiet, zone, due_at);
+    asked.is_some() && asked == around(quiet, zone, now)
+}
+
+pub(super) fn quiet_hours(facts: &Facts, treatment: &TreatmentFacts) -> QuietHours {
+    facts.person.quiet_hours.unwrap_or(treatment.protocol.pacing.quiet_hours)
+}
+
+/// Due since before quiet hours began, or since they moved it to their very start, and not long.
+pub(super) fn in_grace(quiet: QuietHours, zone: &Zone, due_at: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(due_at) <= QUIET_GRACE
+        && around(quiet, zone, now).is_none_or(|(start, _)| due_at <= start)
+}
+
+/// The first instructions after a session that was recorded in time are never held back.
+pub(super) fn exempt(treatment: &TreatmentFacts, step: &Step) -> bool {
+    let first = treatment.protocol.steps.first().is_some_and(|first| first.id == step.id)
+        && matches!(step.due, Moment::Elapsed(_));
+    let delay = treatment.recorded_at.duration_since(treatment.completed_at);
+    first && delay <= treatment.protocol.pacing.late_after
 }

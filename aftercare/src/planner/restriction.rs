@@ -81,6 +81,12 @@ fn absorb(known: &mut Restriction, next: Restriction) {
     }
 }
 
+/// A rule of a treatment in the patient's language, without its hours.
+#[must_use]
+pub fn rule_text(facts: &Facts, treatment: &TreatmentFacts, rule: &Rule) -> String {
+    fill(rule.text.get(&facts.person.locale), |slot| slot_text(facts, treatment, slot))
+}
+
 fn restriction(facts: &Facts, treatment: &TreatmentFacts, rule: &Rule) -> Restriction {
     Restriction {
         rule: rule.id.clone(),
@@ -89,7 +95,7 @@ fn restriction(facts: &Facts, treatment: &TreatmentFacts, rule: &Rule) -> Restri
         areas: rule.areas.intersection(&treatment.areas).copied().collect(),
         from: treatment.completed_at,
         until: end(facts, treatment, rule),
-        text: fill(rule.text.get(&facts.person.locale), |slot| slot_text(facts, treatment, slot)),
+        text: rule_text(facts, treatment, rule),
         treatment_ids: vec![treatment.id],
     }
 }

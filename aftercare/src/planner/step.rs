@@ -1,22 +1,20 @@
 //! From a step of a treatment to a candidate for a reminder, or to the reason why there is none.
 
+mod snooze;
+
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::ends::{Ends, concerns, muted};
-use super::quiet::{Place, around, place};
+use super::quiet::{Place, exempt, in_grace, place, quiet_hours};
 use super::{
-    CourseState, Facts, Fate, Key, Member, Outcome, Reason, ReminderState, Shift, ShiftCause,
-    Standing, TreatmentFacts,
+    CourseState, Facts, Fate, Key, Outcome, Reason, ReminderState, Shift, ShiftCause, Standing,
+    TreatmentFacts,
 };
 use crate::ids::TreatmentId;
 use crate::protocol::{Condition, Covered, Moment, QuietHours, Step};
 use crate::zone::Zone;
-
-/// A reminder that was due before quiet hours began may still leave this long after it was due:
-/// the time a busy queue needs. Later than that it is moved like any other.
-const QUIET_GRACE: SignedDuration = SignedDuration::from_mins(5);
 
 /// The minute of the day that a patient's hour of exercise replaces is one hour after the due
 /// moment that protocols write, less the five minutes that keep it off the full hour.
@@ -36,6 +34,8 @@ pub(super) struct Candidate<'f> {
     pub(super) shifts: Vec<Shift>,
     /// The stored reminder that waits in the queue with it: it stays where it is.
     pub(super) queued: Option<&'f Key>,
+    /// It is due where the patient put it off to, and stays there.
+    pub(super) snoozed: bool,
 }
 
 impl Candidate<'_> {
@@ -48,9 +48,10 @@ impl Candidate<'_> {
         }
     }
 
-    /// Whether pacing may move it: elapsed steps and what is in the queue stay.
+    /// Whether pacing may move it: elapsed steps, what is in the queue and what the patient put off
+    /// stay.
     pub(super) fn movable(&self) -> bool {
-        self.queued.is_none() && !matches!(self.step.due, Moment::Elapsed(_))
+        self.queued.is_none() && !self.snoozed && !matches!(self.step.due, Moment::Elapsed(_))
     }
 }
 
@@ -66,7 +67,7 @@ pub(super) fn candidates<'f>(
     for treatment in &facts.treatments {
         for (order, step) in treatment.protocol.steps.iter().enumerate() {
             let key = Key { treatment: treatment.id, step: step.id.clone() };
-            let moments = view.moments(treatment, step);
+            let moments = view.snoozed_moments(&key).or_else(|| view.moments(treatment, step));
             match view.candidate((treatment, step, order), &key, moments, &candidates) {
                 Ok(candidate) => candidates.push(candidate),
                 Err(fate) => {
@@ -138,7 +139,8 @@ impl<'f> View<'f, '_> {
         earlier: &[Candidate],
     ) -> Result<Candidate<'f>, Fate> {
         self.wanted(treatment, step, key)?;
-        if self.covered(treatment, step, earlier) {
+        let snoozed = self.snoozed(key);
+        if snoozed.is_none() && self.covered(treatment, step, earlier) {
             return Err(Fate::Skipped(Reason::Covered));
         }
         let (nominal_at, use_by) = moments.ok_or_else(|| self.worthless(key, None))?;
@@ -152,9 +154,13 @@ impl<'f> View<'f, '_> {
             use_by,
             shifts: Vec::new(),
             queued: None,
+            snoozed: false,
         };
         self.time(&mut candidate)?;
-        if self.ends.speaks(self.facts, treatment, step, candidate.due_at) {
+        let due_at = candidate.due_at;
+        if self.ends.speaks(self.facts, treatment, step, due_at)
+            || snoozed.is_some_and(|standing| self.any_speaks(standing, due_at))
+        {
             Ok(candidate)
         } else {
             Err(Fate::Skipped(Reason::NothingToSay))
@@ -217,6 +223,7 @@ impl<'f> View<'f, '_> {
         let said = Key { treatment: treatment.id, step: covered.by.clone() };
         let sent = self.standing.get(&said).is_some_and(|standing| {
             matches!(standing.state, ReminderState::Sent | ReminderState::Claimed)
+                || standing.is_snoozed()
         });
         sent || earlier.iter().any(|candidate| candidate.key == said)
     }
@@ -272,17 +279,26 @@ impl<'f> View<'f, '_> {
     /// hours. What already waits in the queue keeps its moment.
     fn time(&self, candidate: &mut Candidate<'f>) -> Result<(), Fate> {
         let (now, use_by) = (self.now, candidate.use_by);
-        if use_by <= now || use_by <= candidate.nominal_at {
+        if use_by <= now {
             return Err(self.worthless(&candidate.key, Some(use_by)));
         }
+        if use_by <= candidate.nominal_at {
+            // Where the patient is; somewhere else it may come in time again.
+            return Err(Fate::Skipped(Reason::PastUseBy));
+        }
+        let snoozed = self.snoozed(&candidate.key);
         let queued = self
             .standing
             .get(&candidate.key)
-            .filter(|standing| self.queued(standing) && !self.put_off(standing, candidate));
-        if let Some(standing) = queued {
+            .filter(|standing| self.queued(standing) && !self.is_postponed(standing, candidate));
+        if let Some(standing) = snoozed.or(queued.copied()) {
             candidate.due_at = standing.due_at;
             candidate.queued = Some(&standing.key);
+            candidate.snoozed = snoozed.is_some();
             candidate.shifts.clone_from(&shifts_of(standing, &candidate.key));
+        } else if let Some(until) = self.snoozed_before(candidate) {
+            candidate.shift(ShiftCause::Snoozed, until);
+            candidate.snoozed = true;
         } else if candidate.nominal_at < now {
             candidate.shift(ShiftCause::Late, now);
         } else {
@@ -295,10 +311,13 @@ impl<'f> View<'f, '_> {
             return Ok(());
         }
         let at = candidate.due_at.max(now);
+        if candidate.snoozed && self.put_off_into_quiet(candidate, at) {
+            return Ok(());
+        }
         match place(self.quiet_hours(candidate.treatment), self.zone(), at, use_by, now) {
             Place::Stay => Ok(()),
             Place::Move(to) => {
-                candidate.queued = None;
+                (candidate.queued, candidate.snoozed) = (None, false);
                 candidate.shift(ShiftCause::QuietHours, to);
                 Ok(())
             }
@@ -311,12 +330,21 @@ impl<'f> View<'f, '_> {
     fn queued(&self, standing: &Standing) -> bool {
         matches!(standing.state, ReminderState::Planned | ReminderState::Claimed)
             && standing.due_at <= self.now
-            && standing.members.iter().all(|member| self.now < member.use_by)
-            && !(standing.reason == Some(Reason::NoDevice) && self.facts.reachable)
+            && !self.is_stale(standing)
+            && !self.waited(standing)
+    }
+
+    fn is_stale(&self, standing: &Standing) -> bool {
+        standing.members.iter().any(|member| member.use_by <= self.now)
+    }
+
+    /// Whether it waited for a device that is there now.
+    fn waited(&self, standing: &Standing) -> bool {
+        standing.reason == Some(Reason::NoDevice) && self.facts.reachable
     }
 
     /// What waits is due later than it was planned for: its treatment was corrected.
-    fn put_off(&self, standing: &Standing, candidate: &Candidate) -> bool {
+    fn is_postponed(&self, standing: &Standing, candidate: &Candidate) -> bool {
         let member = standing.members.iter().find(|member| member.key == candidate.key);
         candidate.nominal_at > self.now
             && member.is_some_and(|member| member.nominal_at < candidate.nominal_at)
@@ -367,45 +395,4 @@ pub fn covers(facts: &Facts, key: &Key) -> bool {
 /// Whether the treatment ended after the hour from which on one step covers another.
 fn late_enough(treatment: &TreatmentFacts, covered: &Covered) -> bool {
     treatment.completed_at.to_zoned(treatment.zone.tz().clone()).time() > covered.after
-}
-
-/// The end of the quiet hours in which a reminder that is about to leave would wake somebody: they
-/// hold now, and it has been due for longer than a busy queue explains.
-#[must_use]
-pub fn quiet_until(
-    facts: &Facts,
-    members: &[Member],
-    due_at: Timestamp,
-    now: Timestamp,
-) -> Option<Timestamp> {
-    let zone = &facts.person.zone;
-    let steps = members.iter().filter_map(|member| {
-        let treatment = facts.treatment(member.key.treatment)?;
-        Some((treatment, treatment.protocol.step(&member.key.step)?))
-    });
-    let mut steps = steps.peekable();
-    let (first, _) = steps.peek()?;
-    let quiet = quiet_hours(facts, first);
-    let (_, end) = around(quiet, zone, now)?;
-    let excused = in_grace(quiet, zone, due_at, now)
-        || steps.any(|(treatment, step)| exempt(treatment, step));
-    (!excused).then_some(end)
-}
-
-fn quiet_hours(facts: &Facts, treatment: &TreatmentFacts) -> QuietHours {
-    facts.person.quiet_hours.unwrap_or(treatment.protocol.pacing.quiet_hours)
-}
-
-/// Due since before quiet hours began, or since they moved it to their very start, and not long.
-fn in_grace(quiet: QuietHours, zone: &Zone, due_at: Timestamp, now: Timestamp) -> bool {
-    now.duration_since(due_at) <= QUIET_GRACE
-        && around(quiet, zone, now).is_none_or(|(start, _)| due_at <= start)
-}
-
-/// The first instructions after a session that was recorded in time are never held back.
-fn exempt(treatment: &TreatmentFacts, step: &Step) -> bool {
-    let first = treatment.protocol.steps.first().is_some_and(|first| first.id == step.id)
-        && matches!(step.due, Moment::Elapsed(_));
-    let delay = treatment.recorded_at.duration_since(treatment.completed_at);
-    first && delay <= treatment.protocol.pacing.late_after
 }

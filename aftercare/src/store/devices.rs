@@ -2,13 +2,14 @@
 
 use std::fmt;
 
+use diesel::dsl::{exists, not};
 use diesel::prelude::*;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::conn::Conn;
 use super::patients::Patient;
-use super::schema::{devices, patients};
+use super::schema::{devices, patients, refresh_tokens};
 use super::sql::At;
 use super::{BATCH, StoreError, Tx, with_conn};
 use crate::ids::{DeviceId, PatientId, SessionId};
@@ -206,6 +207,15 @@ fn address_hash(master: &MasterKey, kind: AddressKind, address: &SecretString) -
     master.index("devices.address", &parts)
 }
 
+/// That the sign-in of a device was renewed since.
+macro_rules! heard_of {
+    ($since:expr) => {
+        refresh_tokens::table
+            .filter(refresh_tokens::session_id.nullable().eq(devices::session_id))
+            .filter(refresh_tokens::created_at.ge($since))
+    };
+}
+
 impl Tx<'_> {
     /// Registers a device now, or renews the registration of the same installation: it is active
     /// again. An address that another device had, of whatever patient, is taken away from it.
@@ -360,6 +370,55 @@ impl Tx<'_> {
             .filter(devices::installation_hash.eq(hash))
             .execute(c))?;
         Ok(removed > 0)
+    }
+
+    /// Up to `limit` patients with a device that nobody was heard of from since `before`: not
+    /// registered again, and its sign-in not renewed.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn patients_with_silent_devices(
+        &mut self,
+        before: Timestamp,
+        limit: i64,
+    ) -> Result<Vec<PatientId>, StoreError> {
+        let before = At(before);
+        let mut found: Vec<PatientId> = with_conn!(self, |c| devices::table
+            .filter(devices::state.eq(DeviceState::Active))
+            .filter(devices::last_seen_at.lt(before))
+            .filter(not(exists(heard_of!(before))))
+            .order((devices::last_seen_at, devices::id))
+            .limit(limit)
+            .select(devices::patient_id)
+            .load(c))?;
+        found.sort_unstable();
+        found.dedup();
+        Ok(found)
+    }
+
+    /// Drops the addresses of a patient's devices that nobody was heard of from since `before`, as
+    /// [`Tx::patients_with_silent_devices`] counts; gives how many.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn retire_silent_devices(
+        &mut self,
+        patient: PatientId,
+        before: Timestamp,
+    ) -> Result<usize, StoreError> {
+        let before = At(before);
+        with_conn!(self, |c| diesel::update(devices::table)
+            .filter(devices::patient_id.eq(patient))
+            .filter(devices::state.eq(DeviceState::Active))
+            .filter(devices::last_seen_at.lt(before))
+            .filter(not(exists(heard_of!(before))))
+            .set((
+                devices::address_hash.eq(None::<Digest>),
+                devices::address_sealed.eq(None::<Vec<u8>>),
+                devices::state.eq(DeviceState::Gone),
+                devices::state_reason.eq(Some("silent")),
+            ))
+            .execute(c))
     }
 
     /// Notes that pushes to this address of a device reach nobody any more, and drops the address.

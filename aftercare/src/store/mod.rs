@@ -30,11 +30,13 @@ mod patients;
 mod postgres;
 mod protocols;
 mod queue;
+mod receipts;
 mod reminders;
 mod schema;
 mod server;
 mod sessions;
 mod signing_keys;
+mod snoozes;
 mod sql;
 mod sqlite;
 mod treatments;
@@ -63,9 +65,11 @@ pub use error::StoreError;
 pub use patients::{Patient, Preferences};
 pub use protocols::ProtocolRecord;
 pub use queue::{Completion, Outcome};
+pub use receipts::{Receipt, ReceiptKind};
 pub use reminders::Reminder;
 pub use sessions::{RefreshToken, Session};
 pub use signing_keys::SigningKey;
+pub use snoozes::Snooze;
 pub use treatments::{NewTreatment, Treatment, TreatmentFilter, TreatmentState};
 
 /// The most rows that one statement writes: within SQLite's 32,766 and PostgreSQL's 65,535 bound

@@ -59,6 +59,27 @@ pub struct Reminder {
     /// When it last changed.
     #[diesel(serialize_as = At, deserialize_as = At)]
     pub updated_at: Timestamp,
+    /// Where its last snooze put it. While it is planned for that very instant it is snoozed; when it
+    /// was cancelled since, it is wanted again there.
+    #[diesel(serialize_as = MaybeAt, deserialize_as = MaybeAt)]
+    pub snoozed_until: Option<Timestamp>,
+}
+
+impl Reminder {
+    /// Where it stands as people see it: a claim is the dispatcher's own affair.
+    #[must_use]
+    pub fn shown_state(&self) -> ReminderState {
+        match self.state {
+            ReminderState::Claimed => ReminderState::Planned,
+            state => state,
+        }
+    }
+
+    /// When it was said, or will be.
+    #[must_use]
+    pub fn spoken_at(&self) -> Timestamp {
+        self.sent_at.filter(|_| self.state == ReminderState::Sent).unwrap_or(self.due_at)
+    }
 }
 
 impl Tx<'_> {
@@ -88,6 +109,7 @@ impl Tx<'_> {
                     reminders::leased_until.eq(excluded(reminders::leased_until)),
                     reminders::sent_at.eq(excluded(reminders::sent_at)),
                     reminders::updated_at.eq(excluded(reminders::updated_at)),
+                    reminders::snoozed_until.eq(excluded(reminders::snoozed_until)),
                 ))
                 .execute(c))?;
         }

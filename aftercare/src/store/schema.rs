@@ -216,6 +216,30 @@ table! {
         created_at -> Instant,
         updated_at -> Instant,
         said -> Nullable<Doc>,
+        snoozed_until -> Nullable<Instant>,
+    }
+}
+
+table! {
+    use diesel::sql_types::Text;
+    use crate::store::sql::{Id, Instant};
+    receipts (reminder_id, kind) {
+        reminder_id -> Id,
+        patient_id -> Id,
+        kind -> Text,
+        at -> Instant,
+        reported_at -> Instant,
+    }
+}
+
+table! {
+    use crate::store::sql::{Id, Instant};
+    snoozes (id) {
+        id -> Id,
+        reminder_id -> Id,
+        patient_id -> Id,
+        at -> Instant,
+        until -> Instant,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use diesel::dsl::{exists, not};
 use diesel::prelude::*;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
@@ -242,8 +243,9 @@ impl Tx<'_> {
             .execute(c))
     }
 
-    /// Forgets the sessions that expired or were revoked before this instant, with their tokens, and of
-    /// the others the refresh tokens that were spent before it; gives how many sessions.
+    /// Forgets the sessions that expired or were revoked before this instant, with their tokens, also
+    /// those of apps whose last refresh token expired unused before it; and of the others the refresh
+    /// tokens that were spent before it. Gives how many sessions.
     ///
     /// A forgotten token is unknown: it opens nothing, but using it again no longer gives away that two
     /// parties hold its chain. Give an instant well past the time in which a spent token may come again.
@@ -256,10 +258,19 @@ impl Tx<'_> {
             .filter(sessions::expires_at.lt(before))
             .or_filter(sessions::revoked_at.lt(before))
             .execute(c))?;
+        let unused = with_conn!(self, |c| diesel::delete(sessions::table)
+            .filter(sessions::patient_id.is_not_null())
+            .filter(not(exists(
+                refresh_tokens::table
+                    .filter(refresh_tokens::session_id.eq(sessions::id))
+                    .filter(refresh_tokens::spent_at.is_null())
+                    .filter(refresh_tokens::expires_at.ge(before))
+            )))
+            .execute(c))?;
         with_conn!(self, |c| diesel::delete(refresh_tokens::table)
             .filter(refresh_tokens::spent_at.lt(before))
             .execute(c))?;
-        Ok(forgotten)
+        Ok(forgotten + unused)
     }
 
     /// Keeps a new refresh token of a session, made now.

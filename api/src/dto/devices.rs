@@ -14,7 +14,7 @@ use crate::fields::{Fields, FromFields, parse};
 const LONGEST_ADDRESS: usize = 1024;
 
 /// One of a closed list of words.
-fn one_of(words: impl Iterator<Item = &'static str>, description: &str) -> Object {
+pub(super) fn one_of(words: impl Iterator<Item = &'static str>, description: &str) -> Object {
     Object::builder()
         .schema_type(Type::String)
         .enum_values(Some(words))

@@ -3,18 +3,26 @@
 
 mod calendar;
 mod care;
+mod consents;
 mod devices;
 mod export;
 mod oauth;
 mod patients;
+mod preferences;
 mod protocols;
+mod receipts;
 mod treatments;
+mod why;
 
 pub use calendar::*;
 pub use care::*;
+pub use consents::*;
 pub use devices::*;
 pub use export::*;
 pub use oauth::*;
 pub use patients::*;
+pub use preferences::*;
 pub use protocols::*;
+pub use receipts::*;
 pub use treatments::*;
+pub use why::*;

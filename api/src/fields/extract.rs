@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::{Fields, Place, json};
+use super::{Fields, Place, json, kind};
 use crate::problem::{Code, Fault, Problem};
 use crate::state::Api;
 
@@ -63,6 +63,16 @@ impl<T: FromFields> Body<T> {
         demand_media_type(&self.request, "application/json")?;
         let bytes = read(&self.request, self.payload).await?;
         read_body(&bytes)
+    }
+
+    /// Reads a body that is a list of at most `most` such objects, or says every fault of it.
+    ///
+    /// # Errors
+    /// As [`Body::read`].
+    pub async fn read_list(self, most: usize) -> Result<Vec<T>, Problem> {
+        demand_media_type(&self.request, "application/json")?;
+        let bytes = read(&self.request, self.payload).await?;
+        from_list(&json::array(&bytes)?, most)
     }
 }
 
@@ -146,6 +156,27 @@ fn from_object<T: FromFields>(object: &Map<String, Value>, place: Place) -> Resu
     }
 }
 
+fn from_list<T: FromFields>(items: &[Value], most: usize) -> Result<Vec<T>, Problem> {
+    let mut faults = Vec::new();
+    if items.len() > most {
+        let detail = format!("must have at most {most} items");
+        return Err(Problem::fields(vec![Fault { pointer: String::new(), detail }]));
+    }
+    let mut read = Vec::with_capacity(items.len());
+    for (index, item) in items.iter().enumerate() {
+        let pointer = format!("/{index}");
+        let Value::Object(object) = item else {
+            let detail = format!("must be an object, not {}", kind(item));
+            faults.push(Fault { pointer, detail });
+            continue;
+        };
+        let mut fields = Fields::new(object, Place::Object(pointer), &mut faults);
+        read.extend(T::from_fields(&mut fields));
+        fields.finish();
+    }
+    if faults.is_empty() { Ok(read) } else { Err(Problem::fields(faults)) }
+}
+
 /// Reads a form, or says why it cannot be read.
 ///
 /// # Errors
@@ -222,6 +253,7 @@ fn too_large(limit: usize) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use aftercare::patch::Patch;
     use serde_json::json;
 
     use super::super::parse;
@@ -265,6 +297,43 @@ mod tests {
         )
         .unwrap();
         assert_eq!((read.age, read.town), (41, None));
+    }
+
+    #[test]
+    fn a_merge_tells_null_from_absent() {
+        #[derive(Debug)]
+        struct Home(Patch<u32>, Patch<String>);
+        impl FromFields for Home {
+            fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
+                let age = fields.patch("age", parse::whole(0..=150));
+                let town =
+                    fields.patch_object("home", |home| home.required("town", parse::text(5)));
+                Some(Self(age, town))
+            }
+        }
+        let read = |object: Value| {
+            from_object::<Home>(object.as_object().unwrap(), Place::Object(String::new()))
+        };
+        let Home(age, town) = read(json!({"age": null, "home": {"town": "Faro"}})).unwrap();
+        assert_eq!((age, town), (Patch::Clear, Patch::Set("Faro".to_owned())));
+        let Home(age, town) = read(json!({"age": "7", "home": null})).unwrap();
+        assert_eq!((age, town), (Patch::Set(7), Patch::Clear));
+        let Home(age, town) = read(json!({})).unwrap();
+        assert_eq!((age, town), (Patch::Keep, Patch::Keep));
+        let problem = read(json!({"age": "x", "home": {}, "who": null})).unwrap_err();
+        let pointers: Vec<_> = problem.errors().iter().map(|f| f.pointer.as_str()).collect();
+        assert_eq!(pointers, ["/age", "/home/town", "/who"]);
+        assert!(problem.errors()[2].detail.contains("known are age, home"));
+    }
+
+    #[test]
+    fn of_a_list_every_bad_field_is_named_with_its_item() {
+        let items = [json!({"age": "7"}), json!({"age": "x"}), json!(3), json!({"b": 1})];
+        let problem = from_list::<Person>(&items, 4).unwrap_err();
+        let pointers: Vec<_> = problem.errors().iter().map(|f| f.pointer.as_str()).collect();
+        assert_eq!(pointers, ["/1/age", "/2", "/3/age", "/3/b"]);
+        assert_eq!(from_list::<Person>(&items, 3).unwrap_err().errors()[0].pointer, "");
+        assert_eq!(from_list::<Person>(&items[..1], 3).unwrap().len(), 1);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! JSON as callers send it: one object, no member twice.
+//! JSON as callers send it: one object or array, no member twice.
 //!
 //! `serde_json` keeps the last of two members of one name. A caller who sends `completed_at` twice has
 //! a fault in their software, and which of the two they meant is not ours to guess.
@@ -16,18 +16,38 @@ use crate::problem::{Code, Fault, Problem};
 /// # Errors
 /// Malformed JSON and a repeated member, with line and column; any other value than an object.
 pub(super) fn object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
+    match value(body, "object")? {
+        Value::Object(members) => Ok(members),
+        other => Err(other_kind("an object", &other)),
+    }
+}
+
+/// Parses a body that must be one array.
+///
+/// # Errors
+/// Malformed JSON and a repeated member, with line and column; any other value than an array.
+pub(super) fn array(body: &[u8]) -> Result<Vec<Value>, Problem> {
+    match value(body, "array")? {
+        Value::Array(items) => Ok(items),
+        other => Err(other_kind("an array", &other)),
+    }
+}
+
+fn other_kind(wanted: &str, other: &Value) -> Problem {
+    let detail = format!("the body must be {wanted}, not {}", kind(other));
+    Problem::fields(vec![Fault { pointer: String::new(), detail }])
+}
+
+fn value(body: &[u8], wanted: &str) -> Result<Value, Problem> {
     let mut parser = serde_json::Deserializer::from_slice(body);
     let parsed = Strict.deserialize(&mut parser).and_then(|value| parser.end().map(|()| value));
     match parsed {
-        Ok(Value::Object(members)) => Ok(members),
-        Ok(other) => Err(Problem::fields(vec![Fault {
-            pointer: String::new(),
-            detail: format!("the body must be an object, not {}", kind(&other)),
-        }])),
+        Ok(value) => Ok(value),
         Err(error)
             if body.is_empty() || error.is_eof() && body.iter().all(u8::is_ascii_whitespace) =>
         {
-            Err(Problem::new(Code::MalformedJson, "The body is empty; it must be a JSON object"))
+            let detail = format!("The body is empty; it must be a JSON {wanted}");
+            Err(Problem::new(Code::MalformedJson, detail))
         }
         Err(error) => Err(Problem::new(Code::MalformedJson, sentence(&error))),
     }

@@ -15,6 +15,7 @@ pub mod parse;
 pub use extract::{Body, Form, FromFields, Nothing, Query, read_body};
 pub(crate) use extract::{form, read_form};
 
+use aftercare::patch::Patch;
 use serde_json::{Map, Value};
 
 use crate::problem::Fault;
@@ -91,6 +92,31 @@ impl<'a> Fields<'a> {
                 Some(None)
             }
             _ => self.optional(name, parse).map(Some),
+        }
+    }
+
+    /// A field of a merge: absent keeps what there is, null empties it, a value replaces it. A value with
+    /// a fault keeps it too, once the fault is noted.
+    pub fn patch<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(&Value) -> Result<T, Faults>,
+    ) -> Patch<T> {
+        self.nullable(name, parse).map_or(Patch::Keep, Patch::from)
+    }
+
+    /// An object of a merge, which is replaced as a whole; else as [`Fields::patch`].
+    pub fn patch_object<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&mut Fields<'_>) -> Option<T>,
+    ) -> Patch<T> {
+        match self.values.get(name) {
+            Some(Value::Null) => {
+                self.asked.push(name);
+                Patch::Clear
+            }
+            _ => self.object(name, read).map_or(Patch::Keep, Patch::Set),
         }
     }
 

@@ -7,6 +7,7 @@
     reason = "in a test, a panic is how a broken promise shows"
 )]
 
+mod app;
 mod http;
 mod process;
 mod stage;
@@ -23,8 +24,12 @@ mod export;
 mod fcm_outages;
 mod isolation;
 mod keys;
+mod offline;
 mod phones;
 mod readme;
 mod refusals;
+mod snooze;
 mod story;
 mod use_by;
+mod why;
+mod wishes;

@@ -2,9 +2,10 @@
 
 use aftercare_tests::bed::Bed;
 use aftercare_tests::on_both_engines;
-use fcm_emulator::PhoneSettings;
+use fcm_emulator::{Fault, FaultKind, PhoneSettings};
 use serde_json::json;
 
+use crate::http::Body;
 use crate::stage::{Stage, device};
 
 async fn enrolled_an_hour_later_what_still_holds_comes_at_once(bed: Bed) {
@@ -83,6 +84,90 @@ async fn an_address_that_moves_to_another_patient_leaves_the_first(bed: Bed) {
     assert_eq!(stage.diary("ana").len(), 2);
 }
 
+async fn a_phone_that_fails_is_tried_again_alone(bed: Bed) {
+    let stage = Stage::set(bed).await;
+    let treated = stage.treated("ana").await;
+    stage.phone("ana", "tablet").await;
+    stage.fcm.set_fault(Fault::new(FaultKind::Unavailable).for_address("tablet").times(3));
+    stage.play("2026-11-22T16:30:00Z").await;
+    assert_eq!(stage.diary("ana"), ["Sun 22 Nov 15:55  Your next 48 hours"], "once");
+    let late = stage.diary("tablet");
+    assert_eq!(late.len(), 1, "and once here: {late:?}");
+    assert_eq!(stage.fates(&treated).await[0].1, "sent: accepted");
+    assert_eq!(stage.fcm.stats().sends, 5);
+    let tags: Vec<_> = stage.pushes().into_iter().map(|push| push.tag).collect();
+    assert_eq!(tags[0], tags[1]);
+}
+
+async fn logging_out_ends_tokens_and_pushes(bed: Bed) {
+    let stage = Stage::set(bed).await;
+    let (app, _) = stage.treated_with_app("ana").await;
+    stage.phone("ana", "tablet").await;
+    let access = app.token().await;
+    let form = format!("token={}", app.refresh_token());
+    let revoke = stage.http.call("POST", "/v1/oauth/revoke", None, Body::Form(&form)).await;
+    revoke.expect(200);
+    let path = "/v1/me/timeline";
+    let refused = stage.http.call("GET", path, Some(&access), Body::None).await;
+    refused.problem(401, "invalid-token");
+    let form = format!("grant_type=refresh_token&refresh_token={}", app.refresh_token());
+    let refused = stage.http.call("POST", "/v1/oauth/token", None, Body::Form(&form)).await;
+    assert_eq!(refused.expect(400)["error"], "invalid_grant");
+    stage.play("2026-11-22T16:30:00Z").await;
+    assert_eq!((stage.diary("ana").len(), stage.diary("tablet").len()), (0, 1));
+}
+
+/// 270 days after 22 November 2026, 15:40, is 19 August 2027.
+async fn an_address_nobody_is_heard_of_from_is_dropped(bed: Bed) {
+    let stage = Stage::set(bed).await;
+    let (ana, _) = stage.treated_with_app("ana").await;
+    let (bea, _) = stage.treated_with_app("bea").await;
+    let states = async || {
+        let all = stage.bed.store.read(|tx| {
+            let clinic = tx.clinics()?.remove(0).id;
+            let mut states = Vec::new();
+            for reference in ["ana", "bea"] {
+                let patient = tx.patient_by_ref(clinic, reference)?.unwrap();
+                let [device] = tx.devices(patient.id)?.try_into().unwrap();
+                states.push((device.state.to_string(), device.address.is_some()));
+            }
+            Ok::<_, aftercare::store::StoreError>(states)
+        });
+        all.await.unwrap()
+    };
+    let (active, gone) = (("active".to_owned(), true), ("gone".to_owned(), false));
+    // Bea's app only renews its sign-in.
+    stage.set_clock("2026-12-01T12:00:00Z");
+    bea.token().await;
+    stage.set_clock("2027-08-19T15:40:00Z");
+    stage.scheduler.tidy().await;
+    assert_eq!(states().await, [active.clone(), active.clone()]);
+    stage.set_clock("2027-08-19T15:40:01Z");
+    stage.scheduler.tidy().await;
+    assert_eq!(states().await, [gone.clone(), active]);
+    let treated = stage.session_done("visit-late", "ana").await;
+    assert_eq!(treated["reachable"], false);
+    stage.set_clock("2027-08-28T12:00:01Z");
+    stage.scheduler.tidy().await;
+    assert_eq!(states().await, [gone.clone(), gone]);
+    // A month later nobody knows that the sign-ins ever were.
+    let sessions = async || {
+        let (of_ana, of_bea) = (ana.refresh_token().into(), bea.refresh_token().into());
+        let known = stage.bed.store.read(move |tx| {
+            let ana = tx.session_of_refresh_token(&of_ana)?.is_some();
+            Ok::<_, aftercare::store::StoreError>((
+                ana,
+                tx.session_of_refresh_token(&of_bea)?.is_some(),
+            ))
+        });
+        known.await.unwrap()
+    };
+    assert_eq!(sessions().await, (true, true));
+    stage.set_clock("2027-09-18T15:40:01Z");
+    stage.scheduler.tidy().await;
+    assert_eq!(sessions().await, (false, true));
+}
+
 async fn hours_on_the_wall_travel_with_the_phone(bed: Bed) {
     let stage = Stage::set(bed).await;
     stage.patient("ana").await;
@@ -106,5 +191,8 @@ on_both_engines!(
     each_of_two_phones_gets_each_push_once,
     a_phone_that_is_gone_is_dropped_and_the_other_goes_on,
     an_address_that_moves_to_another_patient_leaves_the_first,
+    a_phone_that_fails_is_tried_again_alone,
+    logging_out_ends_tokens_and_pushes,
+    an_address_nobody_is_heard_of_from_is_dropped,
     hours_on_the_wall_travel_with_the_phone,
 );

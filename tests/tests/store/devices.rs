@@ -118,7 +118,41 @@ async fn a_removed_device_is_forgotten(bed: Bed) {
         .unwrap();
 }
 
+async fn devices_fall_silent_unless_their_sign_in_is_renewed(bed: Bed) {
+    let (clinic, patient) = clinic_and_patient(&bed.store).await;
+    let (id, start) = (patient.id, bed.now());
+    let session = bed.store.write(move |tx| {
+        let session = tx.insert_patient_session(clinic.id, patient.id, "i-2", None)?;
+        tx.upsert_device(&patient, &registration("i-1", "t-1"))?;
+        let mut signed_in = registration("i-2", "t-2");
+        signed_in.session_id = Some(session.id);
+        tx.upsert_device(&patient, &signed_in)?;
+        Ok::<_, StoreError>(session.id)
+    });
+    let session = session.await.unwrap();
+    bed.clock.advance(HOUR);
+    bed.store
+        .write(move |tx| {
+            assert_eq!(tx.patients_with_silent_devices(start, 10)?, []);
+            let now = tx.now();
+            tx.insert_refresh_token(session, &"refresh".into(), now + HOUR)?;
+            assert_eq!(tx.patients_with_silent_devices(now, 10)?, [id]);
+            assert_eq!(tx.retire_silent_devices(id, now)?, 1);
+            assert_eq!(tx.patients_with_silent_devices(now, 10)?, []);
+            let devices = tx.devices(id)?;
+            let silent = devices.iter().find(|device| device.installation_id == "i-1").unwrap();
+            assert_eq!((silent.state, address(silent)), (DeviceState::Gone, None));
+            assert_eq!(silent.state_reason.as_deref(), Some("silent"));
+            let later = now + HOUR;
+            assert_eq!(tx.retire_silent_devices(id, later)?, 1, "not renewed since then");
+            Ok::<_, StoreError>(())
+        })
+        .await
+        .unwrap();
+}
+
 on_both_engines!(
+    devices_fall_silent_unless_their_sign_in_is_renewed,
     registering_again_renews_the_same_device,
     an_address_belongs_to_whoever_registered_it_last,
     one_address_has_one_device_however_many_register_it,

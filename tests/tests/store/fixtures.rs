@@ -94,6 +94,7 @@ pub(crate) fn reminder(
         sent_at: None,
         created_at: tx.now(),
         updated_at: tx.now(),
+        snoozed_until: None,
     }
 }
 

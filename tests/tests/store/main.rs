@@ -19,6 +19,7 @@ mod migrations;
 mod patients;
 mod protocols;
 mod queue;
+mod receipts;
 mod reminders;
 mod retries;
 mod sign_in;

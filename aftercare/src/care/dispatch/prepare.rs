@@ -74,7 +74,7 @@ impl Known {
         if !case.devices.iter().any(reachable) {
             return Decision::Not(Verdict::NoDevice);
         }
-        if quiet_until(&case.facts, &reminder.members, reminder.due_at, now).is_some() {
+        if quiet_until(&case.facts, &reminder.members, due(reminder), now).is_some() {
             return Decision::Not(Verdict::Replan(Reason::QuietHours));
         }
         // A refusal counts against the registration that it met, not against a later one.
@@ -100,12 +100,17 @@ impl Known {
         let words = words(case, reminder, now).ok()?;
         let device = case.devices.iter().find(|device| device.id == retry.device_id);
         let target = device.and_then(target)?;
-        if let Some(end) = quiet_until(&case.facts, &reminder.members, reminder.due_at, now) {
+        if let Some(end) = quiet_until(&case.facts, &reminder.members, due(reminder), now) {
             let end = Some(end).filter(|end| *end < reminder.use_by);
             return Some(Decision::Not(Verdict::Tried(vec![postponed(target, now, end)])));
         }
         Some(Decision::Send(outgoing(case, reminder, words, vec![target])))
     }
+}
+
+/// When it was due, and whether the patient put it off to that moment.
+fn due(reminder: &Reminder) -> (Timestamp, bool) {
+    (reminder.due_at, reminder.snoozed_until == Some(reminder.due_at))
 }
 
 /// What it says now, or why it must not go out as it is.

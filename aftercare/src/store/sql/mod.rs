@@ -23,7 +23,8 @@ use uuid::Uuid;
 
 use crate::ids::{
     AmendmentId, AuditId, ClientSecretId, ClinicId, DeliveryId, DeviceId, EnrolmentId, LeaseId,
-    PatientId, ProtocolId, RefreshTokenId, ReminderId, SessionId, SigningSecretId, TreatmentId,
+    PatientId, ProtocolId, RefreshTokenId, ReminderId, SessionId, SigningSecretId, SnoozeId,
+    TreatmentId,
 };
 use crate::locale::Locale;
 use crate::planner::{Reason, ReminderState};
@@ -174,6 +175,7 @@ ids!(
     ReminderId,
     SessionId,
     SigningSecretId,
+    SnoozeId,
     TreatmentId,
 );
 
@@ -286,6 +288,7 @@ texts!(
     crate::store::DeliveryMode,
     crate::store::DeviceState,
     crate::store::Platform,
+    crate::store::ReceiptKind,
     crate::store::TreatmentState,
     crate::store::AmendmentKind,
 );

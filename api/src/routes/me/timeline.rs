@@ -1,21 +1,15 @@
-//! What a patient's own app asks.
+//! Everything the app needs, also to work offline.
 
 use actix_web::http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH};
-use actix_web::web::{Data, Json};
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse, get};
-use aftercare::care::{self, CanError};
+use aftercare::care;
 use aws_lc_rs::digest;
-use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::auth::PatientAuth;
-use crate::dto::{CanDto, CanQuery, Timeline};
-use crate::fields::Query;
-use crate::problem::{Code, Problem};
+use crate::dto::Timeline;
+use crate::problem::Problem;
 use crate::state::Api;
-
-pub(super) fn routes(config: &mut ServiceConfig<'_>) {
-    config.service(get_my_timeline).service(can_i);
-}
 
 /// Everything the app needs, also to work offline.
 #[utoipa::path(
@@ -29,7 +23,7 @@ pub(super) fn routes(config: &mut ServiceConfig<'_>) {
     )
 )]
 #[get("/v1/me/timeline")]
-async fn get_my_timeline(
+pub(super) async fn get_my_timeline(
     api: Data<Api>,
     auth: PatientAuth,
     request: HttpRequest,
@@ -40,7 +34,7 @@ async fn get_my_timeline(
 }
 
 /// A timeline, or 304 when the caller has it already.
-pub(super) fn answer_timeline(
+pub(in crate::routes) fn answer_timeline(
     request: &HttpRequest,
     timeline: Timeline,
 ) -> Result<HttpResponse, Problem> {
@@ -64,58 +58,16 @@ fn entity_tag(timeline: &Timeline) -> serde_json::Result<String> {
 }
 
 /// The tag of some bytes, which others do not have.
-pub(super) fn digest_tag(content: &[u8]) -> String {
+pub(in crate::routes) fn digest_tag(content: &[u8]) -> String {
     let mut tag = hex::encode(digest::digest(&digest::SHA256, content));
     tag.truncate(32);
     format!("\"{tag}\"")
 }
 
 /// Whether `If-None-Match` names the tag, by the weak comparison that RFC 9110 has for it.
-pub(super) fn matches(request: &HttpRequest, tag: &str) -> bool {
+pub(in crate::routes) fn matches(request: &HttpRequest, tag: &str) -> bool {
     let lines = request.headers().get_all(IF_NONE_MATCH).filter_map(|line| line.to_str().ok());
     lines.flat_map(|line| line.split(',')).map(str::trim).any(|candidate| {
         candidate == "*" || candidate.strip_prefix("W/").unwrap_or(candidate) == tag
     })
-}
-
-impl From<CanError> for Problem {
-    fn from(error: CanError) -> Self {
-        match error {
-            CanError::UnknownActivity { known } => {
-                let detail = if known.is_empty() {
-                    "no rule of yours names any activity".to_owned()
-                } else {
-                    format!("must be one of {}", known.join(", "))
-                };
-                Self::field(Code::UnknownActivity, "?activity", detail)
-            }
-            CanError::UnknownPatient => Self::not_found(),
-            CanError::Store(error) => error.into(),
-        }
-    }
-}
-
-/// What the clinic's rules say of an activity. There is no "allowed": the server knows rules, not skin.
-#[utoipa::path(
-    operation_id = "canI",
-    tag = "patient",
-    security(("patient" = [])),
-    params(CanQuery),
-    responses(
-        (status = 200, description = "What the rules say", body = CanDto),
-        (status = 422, description = "`unknown-activity`: the detail lists the known ones")
-    )
-)]
-#[get("/v1/me/can")]
-async fn can_i(
-    api: Data<Api>,
-    auth: PatientAuth,
-    query: Query<CanQuery>,
-) -> Result<Json<CanDto>, Problem> {
-    let CanQuery { activity, at } = query.read()?;
-    let asked = api
-        .store
-        .read::<_, CanError, _>(move |tx| care::can(tx, auth.patient, &activity, at))
-        .await?;
-    Ok(Json(asked.into()))
 }

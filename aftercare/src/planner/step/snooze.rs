@@ -1,0 +1,50 @@
+//! What the patient put off: it was sent, and is to come again at a moment of the patient's own.
+
+use jiff::Timestamp;
+
+use super::super::quiet::put_off_into;
+use super::super::{Key, Standing};
+use super::{Candidate, View};
+
+impl<'f> View<'f, '_> {
+    /// The reminder that was sent with this step and put off, while nothing in it is worthless: what
+    /// waited for a device that is there now, or can only go out in part, is planned anew.
+    pub(super) fn snoozed(&self, key: &Key) -> Option<&'f Standing> {
+        self.standing.get(key).copied().filter(|standing| {
+            standing.is_snoozed() && !self.is_stale(standing) && !self.waited(standing)
+        })
+    }
+
+    /// What is snoozed keeps the moments that it was sent with, wherever the patient travels.
+    pub(super) fn snoozed_moments(&self, key: &Key) -> Option<(Timestamp, Timestamp)> {
+        let members = &self.snoozed(key)?.members;
+        let member = members.iter().find(|member| member.key == *key)?;
+        Some((member.nominal_at, member.use_by))
+    }
+
+    /// Whether any step of it that is still wanted has something to say: the others stay in it, so
+    /// that it keeps its name.
+    pub(super) fn any_speaks(&self, standing: &Standing, at: Timestamp) -> bool {
+        standing.members.iter().any(|member| {
+            let treatment = self.facts.treatment(member.key.treatment);
+            let step = treatment.and_then(|treatment| {
+                Some((treatment, treatment.protocol.step(&member.key.step)?))
+            });
+            step.is_some_and(|(treatment, step)| {
+                self.wanted(treatment, step, &member.key).is_ok()
+                    && self.ends.speaks(self.facts, treatment, step, at)
+            })
+        })
+    }
+
+    /// Where the patient had put it off to before it was cancelled, if that is still to come.
+    pub(super) fn snoozed_before(&self, candidate: &Candidate) -> Option<Timestamp> {
+        let row = self.facts.standing.iter().find(|row| row.key == candidate.key)?;
+        row.snoozed_until.filter(|until| self.now < *until && *until < candidate.use_by)
+    }
+
+    /// Whether the moment lies in the quiet hours that the patient put it off into.
+    pub(super) fn put_off_into_quiet(&self, candidate: &Candidate, at: Timestamp) -> bool {
+        put_off_into(self.quiet_hours(candidate.treatment), self.zone(), candidate.due_at, at)
+    }
+}

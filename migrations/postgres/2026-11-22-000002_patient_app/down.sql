@@ -1,0 +1,4 @@
+DROP INDEX devices_last_seen;
+ALTER TABLE reminders DROP COLUMN snoozed_until;
+DROP TABLE snoozes;
+DROP TABLE receipts;
