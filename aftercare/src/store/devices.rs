@@ -41,7 +41,7 @@ words! {
     DeliveryMode {
         /// Pushes do.
         Push = "push",
-        /// The app plans local notifications and wants no pushes.
+        /// Pushes, and where none came 15 minutes after the due moment, the app itself.
         LocalFallback = "local_fallback",
     }
 

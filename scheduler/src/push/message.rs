@@ -1,6 +1,6 @@
 //! The message that FCM gets for one reminder and one device.
 //!
-//! `data` carries strings only, the contract with the app:
+//! `data` carries strings only, the contract with the app (`docs/mobile.md`):
 //!
 //! | key | value |
 //! |---|---|
@@ -296,6 +296,22 @@ mod tests {
         let iphone =
             Push { mode: DeliveryMode::LocalFallback, ..push(Platform::Ios, PushContent::Text) };
         assert!(sent(&iphone)["message"].get("notification").is_some());
+    }
+
+    #[test]
+    fn the_page_for_app_developers_shows_what_is_sent() {
+        let page = include_str!("../../../docs/mobile.md");
+        let blocks = page.split("```json\n").skip(1);
+        let shown: Vec<Value> = blocks
+            .map(|block| serde_json::from_str(block.split("```").next().unwrap()).unwrap())
+            .collect();
+        let plain = Push {
+            body: "No makeup until tomorrow 15:40.",
+            ..push(Platform::Android, PushContent::Text)
+        };
+        let data_only = Push { mode: DeliveryMode::LocalFallback, ..plain };
+        let data = |push| sent(&push)["message"]["data"].clone();
+        assert_eq!(shown, [data(plain), data(data_only)]);
     }
 
     #[test]

@@ -30,6 +30,7 @@ mod readme;
 mod refusals;
 mod snooze;
 mod story;
+mod typescript_client;
 mod use_by;
 mod why;
 mod wishes;

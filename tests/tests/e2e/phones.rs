@@ -2,7 +2,8 @@
 
 use aftercare_tests::bed::Bed;
 use aftercare_tests::on_both_engines;
-use fcm_emulator::{Fault, FaultKind, PhoneSettings};
+use fcm_emulator::{Fault, FaultKind, PhoneSettings, Platform, ShownKind};
+use jiff::SignedDuration;
 use serde_json::json;
 
 use crate::http::Body;
@@ -185,7 +186,49 @@ async fn hours_on_the_wall_travel_with_the_phone(bed: Bed) {
     assert!(morning.body.contains("No makeup until today 10:40"), "{}", morning.body);
 }
 
+/// Android's app is handed the words and decides; an iPhone and a browser show them by themselves.
+async fn an_app_with_a_fallback_of_its_own_is_pushed_to_all_the_same(bed: Bed) {
+    let stage = Stage::set(bed).await;
+    stage.patient("ana").await;
+    let phones = [
+        ("android", Platform::Android, ShownKind::Data),
+        ("ios", Platform::Ios, ShownKind::Notification),
+        ("web", Platform::Web, ShownKind::Notification),
+    ];
+    for (name, platform, _) in phones {
+        stage.fcm.set_phone(name, PhoneSettings { platform: Some(platform), ..Default::default() });
+        let app = stage.app("ana", name).await;
+        let mut device = device(name);
+        device["platform"] = json!(name);
+        device["delivery"] = json!("local_fallback");
+        stage.register(&app, name, &device).await.expect(204);
+    }
+    let treated = stage.session_done("visit-1", "ana").await;
+    stage.play("2026-11-22T15:56:00Z").await;
+    let start = stage.reminders(treated["treatment"]["id"].as_str().unwrap()).await[0].id;
+    for (name, _, kind) in phones {
+        let inbox = stage.fcm.inbox(name);
+        assert_eq!((inbox.len(), inbox[0].kind), (1, kind), "{name}: {inbox:?}");
+        assert_eq!(inbox[0].data["reminder_id"], start.to_string(), "{name}");
+        let body = inbox[0].body.as_ref().or(inbox[0].data.get("body")).unwrap();
+        assert!(body.contains("No makeup until tomorrow 15:40"), "{name}: {body}");
+    }
+
+    // Offline at bedtime, the app shows its own at 21:20; the push that comes later has the same id.
+    stage.fcm.set_phone("android", PhoneSettings { online: Some(false), ..Default::default() });
+    stage.play("2026-11-22T21:20:00Z").await;
+    let rows = stage.reminders(treated["treatment"]["id"].as_str().unwrap()).await;
+    let bedtime = rows.iter().find(|row| row.step_id.as_str() == "bedtime").unwrap();
+    assert!(bedtime.due_at + SignedDuration::from_mins(15) < bedtime.use_by);
+    assert_eq!(stage.fcm.inbox("android").len(), 1);
+    stage.fcm.set_phone("android", PhoneSettings { online: Some(true), ..Default::default() });
+    let inbox = stage.fcm.inbox("android");
+    assert_eq!(inbox.len(), 2);
+    assert_eq!(inbox[1].data["reminder_id"], bedtime.id.to_string());
+}
+
 on_both_engines!(
+    an_app_with_a_fallback_of_its_own_is_pushed_to_all_the_same,
     enrolled_an_hour_later_what_still_holds_comes_at_once,
     enrolled_five_hours_later_the_start_is_past,
     each_of_two_phones_gets_each_push_once,

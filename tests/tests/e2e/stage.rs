@@ -32,7 +32,7 @@ pub(crate) struct Stage {
     pub(crate) http: Http,
     pub(crate) fcm: EmulatorHandle,
     pub(crate) scheduler: SchedulerHandle,
-    clinic: NewClinic,
+    pub(crate) clinic: NewClinic,
     /// The clinic's token, and when it is used.
     token: Mutex<Option<(String, Range<Timestamp>)>>,
     api: ApiHandle,
