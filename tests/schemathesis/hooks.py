@@ -114,7 +114,9 @@ def known(name, path):
         case "id" if path.startswith("/v1/treatments"):
             return WORLD.choose(RANDOM, WORLD.treatments, None)
         case "id" | "reminder_id":
-            return choose(WORLD.alive().reminders)
+            # The first was sent at once, so that it can be put off.
+            first, *others = WORLD.alive().reminders
+            return choose([first, first, *others])
         case "installation_id" if path.startswith("/v1/me/"):
             return WORLD.alive().installation
         case "event_id" if path == "/v1/treatments":
@@ -124,7 +126,7 @@ def known(name, path):
         case "code":
             return WORLD.code()
         case "token" if path.startswith("/calendar/"):
-            return WORLD.choose(RANDOM, WORLD.feeds, None)
+            return WORLD.feed()
         case "token":
             return choose([WORLD.alive().token, WORLD.alive().refresh])
         case "activity":
@@ -176,8 +178,10 @@ def learn(case, response):
     """Keeps the names of what was made, and forgets what is gone."""
     path, method = case.operation.path, case.operation.method.upper()
     if method == "DELETE" and path in ("/v1/me", "/v1/patients/{ref}"):
-        phone = WORLD.phone
-        if path == "/v1/me" or phone and phone.reference == (case.path_parameters or {}).get("ref"):
+        phone, erased = WORLD.phone, (case.path_parameters or {}).get("ref")
+        if erased in WORLD.references:
+            WORLD.references.remove(erased)
+        if path == "/v1/me" or phone and phone.reference == erased:
             WORLD.phone = None
         return
     try:
@@ -193,8 +197,6 @@ def learn(case, response):
         WORLD.keep(WORLD.references, answer["ref"])
     if path == "/v1/oauth/token" and answer.get("refresh_token") and WORLD.phone:
         WORLD.phone.refresh = answer["refresh_token"]
-    if path == "/v1/me/calendar" and "url" in answer:
-        WORLD.keep(WORLD.feeds, answer["url"].rsplit("/", 1)[1].removesuffix(".ics"))
 
 
 @atexit.register

@@ -101,7 +101,7 @@ class World:
         self.phone = None
         self.issued = set()
         self.enrolments = 0
-        self.references, self.treatments, self.feeds = [], [], []
+        self.references, self.treatments = [], []
 
     def bearer(self, role):
         with self.lock:
@@ -141,6 +141,14 @@ class World:
             return call("POST", path, self.clinic.bearer())["code"]
         except Refused:  # the patient was erased meanwhile
             return "ace_none"
+
+    def feed(self):
+        """The secret in the address of the phone's calendar feed."""
+        try:
+            url = call("GET", "/v1/me/calendar", self.alive().token)["url"]
+        except Refused:  # logged out meanwhile
+            return None
+        return url.rsplit("/", 1)[1].removesuffix(".ics")
 
     def choose(self, random_, among, fallback):
         with self.lock:
