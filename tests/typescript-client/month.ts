@@ -199,11 +199,50 @@ assert.ok(after.restrictions.every((held) => held.rule !== "no-makeup"), "makeup
 const may = await good(app.api.GET("/v1/me/can", { params: { query: { activity: "makeup" } } }));
 assert.equal(may.verdict, "no_rule");
 
-// A journey: what is on the wall follows, in the patient's own language.
+// The phone reports what it showed, also twice; the patient wants the last one again, and to know why.
+const last = after.reminders.find((one) => one.due_at === "2026-11-24T07:50:00Z");
+assert.ok(last);
+const path = { id: last.id };
+const report = (kind: Schema["ReceiptReport"]["kind"]) => ({ reminder_id: last.id, kind, at: "2026-11-24T07:50:05Z" });
+const receipts = [report("displayed"), report("acknowledged")];
+for (const _ of ["first", "again"]) {
+  const taken = await good(app.api.POST("/v1/me/receipts", { body: receipts }));
+  assert.deepEqual(taken.unknown, []);
+}
+const snooze = (minutes: number) =>
+  app.api.POST("/v1/me/reminders/{id}/snooze", { params: { path }, body: { minutes } });
+await refused(snooze(1440), 409);
+assert.equal((await good(snooze(30))).due_at, "2026-11-24T12:30:00Z");
+await until("2026-11-24T13:00:00Z");
+await app.refresh();
+const why = await good(app.api.GET("/v1/me/reminders/{id}/why", { params: { path } }));
+assert.deepEqual([why.reminder.state, why.receipts.length, why.snoozes.length], ["sent", 2, 1]);
+assert.deepEqual(why.deliveries.map((delivery) => delivery.state), ["sent", "sent"]);
+assert.ok(why.rules.some((rule) => rule.rule === "no-sweating" && rule.protocol_version === 1));
+
+// A journey: what is on the wall follows, in the patient's own language; a wish goes before the phone.
+const bookDue = async () =>
+  (await app.timeline()).reminders.find((one) => one.rule_ids.includes("next-session"))?.due_local;
 await app.register("America/New_York", "es");
-const away = await app.timeline();
-const book = away.reminders.find((one) => one.due_at.startsWith("2026-12-15"));
-assert.equal(book?.due_local, "2026-12-15T10:05:00-05:00[America/New_York]");
+assert.equal(await bookDue(), "2026-12-15T10:05:00-05:00[America/New_York]");
+const wish = (body: Schema["PreferencesPatch"]) => good(app.api.PATCH("/v1/me/preferences", { body }));
+assert.equal((await wish({ time_zone: "Asia/Tokyo" })).time_zone, "Asia/Tokyo");
+assert.equal(await bookDue(), "2026-12-15T10:05:00+09:00[Asia/Tokyo]");
+await wish({ time_zone: null, exercise_hour: "19:00" });
+assert.equal(await bookDue(), "2026-12-15T10:05:00-05:00[America/New_York]");
+assert.equal((await good(app.api.GET("/v1/me/preferences"))).exercise_hour, "19:00");
+
+// No more word of the next session; then, after all.
+for (const [granted, at] of [
+  [false, "2026-11-24T12:59:00Z"],
+  [true, "2026-11-24T13:00:00Z"],
+] as const) {
+  const params = { path: { kind: "recall" as const } };
+  const body = { granted, notice_version: "2026-11", at };
+  await good(app.api.PUT("/v1/me/consents/{kind}", { params, body }));
+  assert.equal((await good(app.api.GET("/v1/me/consents/{kind}", { params }))).granted, granted);
+  assert.equal(titles(await app.timeline(), "planned").length, granted ? 2 : 0);
+}
 
 // The next session is booked: no more nudges, but the day before.
 await until("2026-12-10T12:00:00Z");
@@ -224,17 +263,36 @@ await until("2026-12-22T16:00:00Z");
 await app.refresh();
 assert.equal(titles(await app.timeline(), "sent").length, 6);
 
-// Enough: the feed ends at once, the app is logged out, the phone is forgotten.
-await good(app.api.DELETE("/v1/me/calendar"), 204);
-assert.equal((await subscribe()).response.status, 404);
-const installation_id = app.installation;
+// A tablet comes and goes.
+await clinic.signIn();
+const invited = await good(
+  clinic.api.POST("/v1/patients/{ref}/enrolments", { params: { path: { ref: "p-ana" } } }),
+  201,
+);
+const tablet = await App.enrol(invited.code, "inst-2");
+await tablet.register("Europe/Lisbon", "en");
+const installation_id = tablet.installation;
 await good(
-  app.api.DELETE("/v1/me/devices/{installation_id}", { params: { path: { installation_id } } }),
+  tablet.api.DELETE("/v1/me/devices/{installation_id}", { params: { path: { installation_id } } }),
   204,
 );
-await app.logOut();
-const out = await refused(app.api.GET("/v1/me/timeline"), 401);
-assert.equal(out.code, "invalid-token");
+await tablet.logOut();
+assert.equal((await refused(tablet.api.GET("/v1/me/timeline"), 401)).code, "invalid-token");
+
+// Everything that is held, taken along; the feed ends when asked, and with everything else.
+const held = await good(app.api.GET("/v1/me/export"));
+assert.deepEqual([held.patient.ref, held.treatments.length], ["p-ana", 1]);
+await good(app.api.DELETE("/v1/me/calendar"), 204);
+assert.equal((await subscribe()).response.status, 404);
+const fresh = new URL((await good(app.api.GET("/v1/me/calendar"))).url).pathname;
+assert.equal((await fetch(baseUrl + fresh)).status, 200);
+await good(app.api.DELETE("/v1/me"), 204);
+assert.equal((await fetch(baseUrl + fresh)).status, 404);
+assert.equal((await refused(app.api.GET("/v1/me/timeline"), 401)).code, "invalid-token");
+await refused(
+  clinic.api.GET("/v1/patients/{ref}/timeline", { params: { path: { ref: "p-ana" } } }),
+  404,
+);
 
 process.stdout.write("done\n");
 process.exit(0);
