@@ -27,6 +27,11 @@ pub struct Locale(String);
 const MAX_LENGTH: usize = 64;
 
 impl Locale {
+    /// A tag that this crate writes itself, in its canonical form.
+    pub(crate) fn known(tag: &'static str) -> Self {
+        Self(tag.to_owned())
+    }
+
     /// The tag.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -219,6 +219,9 @@ fn write(facts: &mut Facts, plan: &aftercare::planner::Plan) {
         state: change.state,
         reason: change.reason,
         due_at: change.due_at,
+        snoozed_until: change.snoozed_until,
+        sent_at: None,
+        said: None,
     });
     facts.standing = rows.collect();
 }

@@ -87,6 +87,8 @@ fn write(facts: &mut Facts, changes: Vec<Change>) {
             reason: change.reason,
             due_at: change.due_at,
             snoozed_until: change.snoozed_until,
+            sent_at: None,
+            said: None,
         });
     }
 }

@@ -67,7 +67,8 @@ impl Courier<'_> {
         {
             metrics::late(first.duration_since(outgoing.due_at).as_secs_f64());
         }
-        let settled = Settled { item, verdict: Verdict::Tried(attempts) };
+        let said = Some(outgoing.said.clone());
+        let settled = Settled { item, verdict: Verdict::Tried(attempts), said };
         Delivered { settled, credentials_refused }
     }
 

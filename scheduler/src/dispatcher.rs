@@ -285,7 +285,7 @@ impl Dispatcher {
             Ok(jobs) => jobs,
             Err(error) => {
                 for (item, _) in claim.singles() {
-                    run.keep(Settled { item, verdict: Verdict::Released });
+                    run.keep(Settled { item, verdict: Verdict::Released, said: None });
                 }
                 return Err(error);
             }
@@ -293,7 +293,9 @@ impl Dispatcher {
         for Job { item, decision } in jobs {
             match decision {
                 Decision::Send(outgoing) => self.start(run, item, outgoing, lease_end),
-                Decision::Not(verdict) => run.keep(Settled { item, verdict }),
+                Decision::Not(verdict) => {
+                    run.keep(Settled { item, verdict, said: None });
+                }
             }
         }
         Ok(rows)

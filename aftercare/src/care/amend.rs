@@ -9,10 +9,10 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::case::locked_case;
-use super::plan::take_back;
+use super::plan::replan_amended;
 use super::protocols;
 use super::timeline::{TreatmentView, treatment};
-use super::treatments::{Refusal, plan_and_note, refused_times};
+use super::treatments::{Refusal, note, refused_times};
 use crate::ids::{ClinicId, ProtocolId, TreatmentId};
 use crate::protocol::{Area, Protocol};
 use crate::store::{
@@ -76,7 +76,8 @@ pub fn amend_treatment(
         fix_what_hangs_together(&mut fields, &amended);
         note_amendment(tx, &patient, &known, fields)?;
         refold(tx, &patient, &known)?;
-        replan_amended(tx, &patient, &known, "treatment.amended")?;
+        replan_amended(tx, patient.id, id)?;
+        note(tx, &known, "treatment.amended")?;
     }
     Ok(treatment(tx, clinic, id)?)
 }
@@ -303,18 +304,4 @@ fn fit(treatment: &mut Treatment, protocol: Option<&Protocol>) {
     if !refused_times(treatment.completed_at, booked, Timestamp::MAX).is_empty() {
         treatment.next_session_at = None;
     }
-}
-
-/// Plans a patient anew whose treatment changed. What a dispatcher holds of it is taken back first:
-/// it may be in words already that no longer hold.
-pub(super) fn replan_amended(
-    tx: &mut Tx<'_>,
-    patient: &Patient,
-    treatment: &Treatment,
-    action: &str,
-) -> Result<(), StoreError> {
-    if let Some(case) = locked_case(tx, patient.id)? {
-        take_back(tx, &case, treatment.id)?;
-    }
-    plan_and_note(tx, patient.id, treatment, action)
 }

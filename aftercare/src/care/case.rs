@@ -242,5 +242,7 @@ fn standing(reminder: &Reminder) -> Standing {
         reason: reminder.reason,
         due_at: reminder.due_at,
         snoozed_until: reminder.snoozed_until,
+        sent_at: reminder.sent_at,
+        said: reminder.said.clone(),
     }
 }

@@ -16,7 +16,7 @@ pub use prepare::prepare;
 pub use settle::settle;
 
 use crate::ids::{DeliveryId, DeviceId, LeaseId, PatientId, ReminderId};
-use crate::planner::Reason;
+use crate::planner::{Reason, Said};
 use crate::store::{
     AddressKind, Delivery, DeliveryMode, Platform, PushContent, Reminder, StoreError, Tx,
 };
@@ -84,6 +84,8 @@ pub struct Outgoing {
     pub use_by: Timestamp,
     /// The devices; never empty.
     pub targets: Vec<Target>,
+    /// What the patient is told by it, whatever the push itself may say.
+    pub said: Said,
 }
 
 /// A device with a push address.
@@ -108,6 +110,8 @@ pub struct Settled {
     pub item: Item,
     /// What came of it.
     pub verdict: Verdict,
+    /// What it said, when it was tried.
+    pub said: Option<Said>,
 }
 
 impl Settled {

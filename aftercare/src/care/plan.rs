@@ -33,29 +33,24 @@ pub fn replan_case(tx: &mut Tx<'_>, case: &Case) -> Result<bool, StoreError> {
     Ok(true)
 }
 
-/// Takes reminders that speak for a treatment back from whoever claimed them, to where they waited.
+/// Plans a patient anew whose treatment turned out otherwise: its reminders are planned as if they were
+/// new. What a dispatcher holds of it is taken back: it may be in words that no longer hold.
 ///
 /// # Errors
 /// When the database refuses.
-pub(super) fn take_back(
+pub(super) fn replan_amended(
     tx: &mut Tx<'_>,
-    case: &Case,
+    patient: PatientId,
     treatment: TreatmentId,
 ) -> Result<(), StoreError> {
-    let speaks = |row: &&Reminder| {
-        row.state == ReminderState::Claimed
-            && row.members.iter().any(|member| member.key.treatment == treatment)
-    };
-    let back = |row: &Reminder| Reminder {
-        state: ReminderState::Planned,
-        attempt_at: row.attempt_at.or(Some(row.due_at)),
-        lease_id: None,
-        leased_until: None,
-        updated_at: tx.now(),
-        ..row.clone()
-    };
-    let rows: Vec<_> = case.reminders.iter().filter(speaks).map(back).collect();
-    tx.save_reminders(&rows)
+    let Some(mut case) = locked_case(tx, patient)? else { return Ok(()) };
+    for standing in &mut case.facts.standing {
+        if standing.members.iter().any(|member| member.key.treatment == treatment) {
+            standing.renew();
+        }
+    }
+    replan_case(tx, &case)?;
+    Ok(())
 }
 
 /// A change as a row. It ends whatever claim there was: who held it can complete nothing.
@@ -80,6 +75,7 @@ fn row(tx: &Tx<'_>, case: &Case, change: Change) -> Reminder {
         lease_id: None,
         leased_until: None,
         sent_at: stored.and_then(|row| row.sent_at),
+        said: stored.and_then(|row| row.said.clone()),
         created_at: stored.map_or(tx.now(), |row| row.created_at),
         updated_at: tx.now(),
         snoozed_until: change.snoozed_until,

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::case::{Case, cases, reachable};
 use crate::ids::{ClinicId, PatientId, ReminderId, TreatmentId};
 use crate::planner::{
-    Key, Reason, ReminderState, Restriction, TreatmentFacts, describe, in_force, local,
+    Key, Message, Reason, ReminderState, Restriction, TreatmentFacts, describe, in_force, local,
     of_treatment,
 };
 use crate::protocol::RuleId;
@@ -242,7 +242,9 @@ impl Case {
 
     pub(super) fn reminder(&self, row: &Reminder) -> ReminderView {
         let keys: Vec<Key> = row.members.iter().map(|member| member.key.clone()).collect();
-        let said = describe(&self.facts, &self.courses, &keys, row.spoken_at());
+        let said = row.said.clone().filter(|_| row.state == ReminderState::Sent);
+        let described = || describe(&self.facts, &self.courses, &keys, row.spoken_at());
+        let said = said.map_or_else(described, Message::from);
         ReminderView {
             id: row.id,
             rule_ids: said.rule_ids,

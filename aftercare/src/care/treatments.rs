@@ -190,7 +190,7 @@ pub fn void_treatment(
 /// Plain events: their ids are apart from those of CloudEvents and FHIR.
 const NAMESPACE: &str = "event";
 
-pub(super) fn plan_and_note(
+fn plan_and_note(
     tx: &mut Tx<'_>,
     patient: PatientId,
     treatment: &Treatment,
@@ -199,6 +199,11 @@ pub(super) fn plan_and_note(
     if let Some(case) = locked_case(tx, patient)? {
         replan_case(tx, &case)?;
     }
+    note(tx, treatment, action)
+}
+
+/// Writes down what the clinic did.
+pub(super) fn note(tx: &mut Tx<'_>, treatment: &Treatment, action: &str) -> Result<(), StoreError> {
     tx.append_audit(&AuditEntry {
         clinic_id: Some(treatment.clinic_id),
         actor: &format!("clinic:{}", treatment.clinic_id),

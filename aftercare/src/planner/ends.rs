@@ -16,18 +16,27 @@ pub(super) enum End {
     Open,
 }
 
-/// The latest end of every rule that concerns the patient.
+/// The latest end of every rule that concerns the patient, and whose it is.
 #[derive(Debug)]
-pub(super) struct Ends<'f>(BTreeMap<&'f RuleId, End>);
+pub(super) struct Ends<'f>(BTreeMap<&'f RuleId, (End, &'f TreatmentFacts)>);
 
 impl<'f> Ends<'f> {
     pub(super) fn of(facts: &'f Facts) -> Self {
+        Self::known_at(facts, Timestamp::MAX)
+    }
+
+    /// Those of the treatments that were recorded by then, with all that is known of them now.
+    pub(super) fn known_at(facts: &'f Facts, at: Timestamp) -> Self {
         let mut ends = BTreeMap::new();
-        for treatment in facts.treatments.iter().filter(|treatment| !treatment.voided) {
+        let counts = |treatment: &&TreatmentFacts| !treatment.voided && treatment.recorded_at <= at;
+        for treatment in facts.treatments.iter().filter(counts) {
             for rule in treatment.protocol.rules.iter().filter(|rule| treatment.concerns(rule)) {
                 let end = end(facts, treatment, rule);
                 let end = end.map_or(End::Open, End::At);
-                ends.entry(&rule.id).and_modify(|known| *known = end.max(*known)).or_insert(end);
+                let known = ends.entry(&rule.id).or_insert((end, treatment));
+                if known.0 < end {
+                    *known = (end, treatment);
+                }
             }
         }
         Self(ends)
@@ -35,6 +44,11 @@ impl<'f> Ends<'f> {
 
     /// The rule's latest end; `None` when it concerns no treatment.
     pub(super) fn get(&self, rule: &RuleId) -> Option<End> {
+        self.longest(rule).map(|(end, _)| end)
+    }
+
+    /// The same, and the treatment that it holds so long for.
+    pub(super) fn longest(&self, rule: &RuleId) -> Option<(End, &'f TreatmentFacts)> {
         self.0.get(rule).copied()
     }
 

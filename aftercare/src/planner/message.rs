@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use super::correction::{Correction, Said, corrections, told};
 use super::ends::{End, Ends, concerns, muted};
 use super::speech::Words;
 use super::{CourseState, Facts, Key, TreatmentFacts};
@@ -21,6 +22,12 @@ pub struct Message {
     pub rule_ids: Vec<RuleId>,
 }
 
+impl From<Said> for Message {
+    fn from(said: Said) -> Self {
+        Self { title: said.title, body: said.body, rule_ids: said.rule_ids }
+    }
+}
+
 /// What these steps say at that instant; `None` when no clause of theirs holds.
 ///
 /// A rule that several of them speak of is said once, with the later end.
@@ -31,11 +38,42 @@ pub fn message(
     steps: &[Key],
     at: Timestamp,
 ) -> Option<Message> {
+    message_of(facts, courses, &corrections_among(facts, steps, at), steps, at)
+}
+
+/// What these steps say at that instant, and what the patient is told by it; `None` as in
+/// [`message`].
+#[must_use]
+pub fn say(
+    facts: &Facts,
+    courses: &BTreeMap<TreatmentId, CourseState>,
+    steps: &[Key],
+    at: Timestamp,
+) -> Option<Said> {
+    let corrections = corrections_among(facts, steps, at);
+    let message = message_of(facts, courses, &corrections, steps, at)?;
+    let until = told(facts, &corrections, steps);
+    Some(Said { title: message.title, body: message.body, rule_ids: message.rule_ids, until })
+}
+
+/// The corrections that are needed at that instant, if any of the steps is one.
+fn corrections_among<'f>(facts: &'f Facts, steps: &[Key], at: Timestamp) -> Vec<Correction<'f>> {
+    let any = steps.iter().any(|key| key.step.is_correction());
+    if any { corrections(facts, at) } else { Vec::new() }
+}
+
+fn message_of(
+    facts: &Facts,
+    courses: &BTreeMap<TreatmentId, CourseState>,
+    corrections: &[Correction<'_>],
+    steps: &[Key],
+    at: Timestamp,
+) -> Option<Message> {
     let mut speech = Speech { facts, courses, ends: Ends::of(facts), at, said: BTreeSet::new() };
     let mut title = None;
     let (mut sentences, mut rule_ids) = (Vec::new(), Vec::new());
-    for (treatment, step) in steps.iter().filter_map(|key| find(facts, key)) {
-        if treatment.voided {
+    for (treatment, step) in steps.iter().filter_map(|key| find(facts, corrections, key)) {
+        if treatment.voided && !step.id.is_correction() {
             continue;
         }
         for clause in &step.clauses {
@@ -61,7 +99,7 @@ pub fn describe(
     at: Timestamp,
 ) -> Message {
     message(facts, courses, steps, at).unwrap_or_else(|| {
-        let step = steps.first().and_then(|key| find(facts, key)).map(|(_, step)| step);
+        let step = steps.first().and_then(|key| find(facts, &[], key)).map(|(_, step)| step);
         let title = step.map(|step| step.title.get(&facts.person.locale).to_owned());
         Message {
             title: title.unwrap_or_default(),
@@ -80,7 +118,14 @@ pub(crate) fn rules_of(step: &Step) -> Vec<RuleId> {
     step.clauses.iter().filter_map(during).collect()
 }
 
-fn find<'f>(facts: &'f Facts, key: &Key) -> Option<(&'f TreatmentFacts, &'f Step)> {
+fn find<'f>(
+    facts: &'f Facts,
+    corrections: &'f [Correction<'_>],
+    key: &Key,
+) -> Option<(&'f TreatmentFacts, &'f Step)> {
+    if let Some(correction) = corrections.iter().find(|correction| &correction.key == key) {
+        return Some((correction.treatment, &correction.step));
+    }
     let treatment = facts.treatment(key.treatment)?;
     Some((treatment, treatment.protocol.step(&key.step)?))
 }

@@ -5,6 +5,7 @@
 //! the difference between two plans is found by [`Key`], which never changes.
 
 mod bundle;
+mod correction;
 mod course;
 mod diff;
 mod ends;
@@ -23,10 +24,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use correction::Said;
 pub use course::{CourseState, courses};
 pub use diff::{Change, diff};
 pub use explain::{explain, explain_shift};
-pub use message::{Message, describe, message};
+pub use message::{Message, describe, message, say};
 pub(crate) use moment::Anchor;
 pub use preview::{
     Preview, PreviewReminder, PreviewRestriction, PreviewSkip, PreviewTreatment, Trial, local,
@@ -214,6 +216,10 @@ pub struct Standing {
     pub due_at: Timestamp,
     /// Where its last snooze put it; kept when it was cancelled since.
     pub snoozed_until: Option<Timestamp>,
+    /// When it was sent last.
+    pub sent_at: Option<Timestamp>,
+    /// What it said then, if that is known.
+    pub said: Option<Said>,
 }
 
 /// All that planning looks at.
@@ -287,7 +293,8 @@ pub struct Plan {
 #[must_use]
 pub fn plan(facts: &Facts, now: Timestamp) -> Plan {
     let courses = courses(&facts.treatments);
-    let (candidates, mut steps) = step::candidates(facts, &courses, now);
+    let corrections = correction::corrections(facts, now);
+    let (candidates, mut steps) = step::candidates(facts, &corrections, &courses, now);
     let reminders = bundle::reminders(facts, &courses, candidates);
     for reminder in &reminders {
         for member in &reminder.members {
@@ -300,6 +307,28 @@ pub fn plan(facts: &Facts, now: Timestamp) -> Plan {
         }
     }
     Plan { reminders, steps }
+}
+
+impl Standing {
+    /// Forgets why it stands where it stands, unless it was sent, has expired or failed: what it was
+    /// planned for is otherwise now. It is planned as if it were new, under the same name.
+    pub fn renew(&mut self) {
+        if !matches!(
+            self.state,
+            ReminderState::Sent | ReminderState::Expired | ReminderState::Failed
+        ) {
+            (self.state, self.reason) = (ReminderState::Cancelled, None);
+        }
+    }
+
+    /// Whether its fate is open; what was cancelled for good has a reason.
+    const fn is_open(&self) -> bool {
+        match self.state {
+            ReminderState::Planned | ReminderState::Claimed => true,
+            ReminderState::Cancelled => self.reason.is_none(),
+            _ => false,
+        }
+    }
 }
 
 impl Facts {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::correction::Correction;
 use super::ends::{Ends, concerns, muted};
 use super::quiet::{Place, exempt, in_grace, place, quiet_hours};
 use super::{
@@ -58,6 +59,7 @@ impl Candidate<'_> {
 /// The candidates of all treatments, and the fates of all other steps.
 pub(super) fn candidates<'f>(
     facts: &'f Facts,
+    corrections: &'f [Correction<'f>],
     courses: &BTreeMap<TreatmentId, CourseState>,
     now: Timestamp,
 ) -> (Vec<Candidate<'f>>, BTreeMap<Key, Outcome>) {
@@ -78,7 +80,16 @@ pub(super) fn candidates<'f>(
             }
         }
     }
-    for standing in facts.standing.iter().filter(|standing| open(standing.state)) {
+    for correction in corrections {
+        match view.correction(correction) {
+            Ok(candidate) => candidates.push(candidate),
+            Err(fate) => {
+                let (nominal_at, use_by) = (correction.nominal_at, correction.use_by);
+                steps.insert(correction.key.clone(), Outcome { fate, nominal_at, use_by });
+            }
+        }
+    }
+    for standing in facts.standing.iter().filter(|standing| standing.is_open()) {
         if !steps.contains_key(&standing.key)
             && !candidates.iter().any(|candidate| candidate.key == standing.key)
         {
@@ -89,11 +100,6 @@ pub(super) fn candidates<'f>(
         }
     }
     (candidates, steps)
-}
-
-/// Whether it may still be sent.
-const fn open(state: ReminderState) -> bool {
-    matches!(state, ReminderState::Planned | ReminderState::Claimed)
 }
 
 fn by_member(facts: &Facts) -> BTreeMap<&Key, &Standing> {
@@ -117,7 +123,9 @@ fn may_go_out(facts: &Facts, standing: &Standing) -> bool {
         facts.treatment(member.key.treatment).is_some_and(|treatment| {
             let step = treatment.protocol.step(&member.key.step);
             let recall = step.is_some_and(|step| treatment.protocol.is_recall(step));
-            !treatment.voided && facts.person.aftercare && (!recall || facts.person.recall)
+            (!treatment.voided || member.key.step.is_correction())
+                && facts.person.aftercare
+                && (!recall || facts.person.recall)
         })
     })
 }
@@ -165,6 +173,33 @@ impl<'f> View<'f, '_> {
         } else {
             Err(Fate::Skipped(Reason::NothingToSay))
         }
+    }
+
+    /// What sets right what was sent keeps to the hours that all else keeps to.
+    fn correction(&self, correction: &'f Correction<'f>) -> Result<Candidate<'f>, Fate> {
+        if !self.facts.person.aftercare {
+            return Err(Fate::Skipped(Reason::Consent));
+        }
+        let standing = self.standing.get(&correction.key);
+        if standing.is_some_and(|standing| {
+            standing.state == ReminderState::Claimed && may_go_out(self.facts, standing)
+        }) {
+            return Err(Fate::Settled);
+        }
+        let mut candidate = Candidate {
+            key: correction.key.clone(),
+            treatment: correction.treatment,
+            step: &correction.step,
+            order: 0,
+            nominal_at: correction.nominal_at,
+            due_at: correction.nominal_at,
+            use_by: correction.use_by,
+            shifts: Vec::new(),
+            queued: None,
+            snoozed: false,
+        };
+        self.time(&mut candidate)?;
+        Ok(candidate)
     }
 
     /// Whether the step is wanted at all, whatever the hour.

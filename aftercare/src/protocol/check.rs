@@ -55,6 +55,11 @@ impl Parts<'_> {
                 faults
                     .add(&format!("{pointer}/id"), format!("the id \"{}\" stands twice", step.id));
             }
+            if step.id.is_correction() {
+                let detail =
+                    "ids that begin with \"correction-\" are kept for what corrects a step";
+                faults.add(&format!("{pointer}/id"), detail);
+            }
             self.check_step(faults, pointer, step);
         }
     }

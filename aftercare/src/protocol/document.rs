@@ -62,6 +62,27 @@ names! {
     StepId,
 }
 
+impl StepId {
+    /// Steps of these names are no protocol's: they set right what was sent.
+    pub(crate) const CORRECTIONS: &'static str = "correction-";
+
+    /// The name of a treatment's `n`th correction.
+    pub(crate) fn correction(n: usize) -> Self {
+        Self(format!("{}{n}", Self::CORRECTIONS))
+    }
+
+    /// The name of the correction that takes a voided treatment's instructions back.
+    pub(crate) fn disregard() -> Self {
+        Self(format!("{}disregard", Self::CORRECTIONS))
+    }
+
+    /// Whether it sets right what was sent.
+    #[must_use]
+    pub fn is_correction(&self) -> bool {
+        self.0.starts_with(Self::CORRECTIONS)
+    }
+}
+
 words! {
     /// A part of the body that was treated.
     Area {
@@ -104,6 +125,15 @@ pub struct Texts {
 }
 
 impl Texts {
+    /// A text that all protocols share; English serves whoever speaks none of its languages.
+    pub(crate) fn shared(texts: impl IntoIterator<Item = (&'static str, &'static str)>) -> Self {
+        let texts = texts.into_iter();
+        Self {
+            by_locale: texts.map(|(tag, text)| (Locale::known(tag), text.to_owned())).collect(),
+            default: Locale::known("en"),
+        }
+    }
+
     /// The locale that serves `wanted` best: itself, else the longest prefix of it that the
     /// protocol has (BCP 47 look-up), else the protocol's first locale.
     #[must_use]

@@ -16,21 +16,23 @@ use jiff::Timestamp;
 
 use super::conn::Conn;
 use super::reminders::Reminder;
-use super::sql::{At, Id, Instant};
+use super::sql::{At, Doc, Id, Instant, MaybeSaid};
 use super::{StoreError, Tx, with_conn};
 use crate::ids::{LeaseId, ReminderId};
-use crate::planner::{Reason, ReminderState};
+use crate::planner::{Reason, ReminderState, Said};
 
-/// How many completions one statement writes, with five bound values for each.
+/// How many completions one statement writes, with six bound values for each.
 const BATCH: usize = 500;
 
 /// What became of a claimed reminder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Completion {
     /// Which one.
     pub id: ReminderId,
     /// What became of it.
     pub outcome: Outcome,
+    /// What it said, when a device accepted it.
+    pub said: Option<Said>,
 }
 
 /// The ways a claim ends.
@@ -184,21 +186,22 @@ impl Tx<'_> {
         let now = At(self.now);
         let values: Vec<String> = (0..completions.len())
             .map(|row| {
-                let first = 3 + row * 5;
-                let [id, state, reason, attempt_at, sent_at] =
-                    [first, first + 1, first + 2, first + 3, first + 4];
-                format!("(${id},${state},${reason},${attempt_at},${sent_at})")
+                let first = 3 + row * 6;
+                let [id, state, reason, attempt_at, sent_at, said] =
+                    [first, first + 1, first + 2, first + 3, first + 4, first + 5];
+                format!("(${id},${state},${reason},${attempt_at},${sent_at},${said})")
             })
             .collect();
         let sql = format!(
             "WITH mine AS (SELECT $1 AS lease, $2 AS now),
-             done (id, state, reason, attempt_at, sent_at) AS (VALUES {values}),
+             done (id, state, reason, attempt_at, sent_at, said) AS (VALUES {values}),
              held AS MATERIALIZED (
                 SELECT r.id FROM done CROSS JOIN reminders r
                 WHERE r.id = done.id AND r.state = 'claimed'
                   AND r.lease_id = (SELECT lease FROM mine) {lock})
              UPDATE reminders SET state = done.state, reason = done.reason,
                 attempt_at = done.attempt_at, sent_at = coalesce(done.sent_at, reminders.sent_at),
+                said = coalesce(done.said, reminders.said),
                 lease_id = NULL, leased_until = NULL, updated_at = (SELECT now FROM mine)
              FROM done
              WHERE reminders.id = done.id AND reminders.id IN (SELECT id FROM held)
@@ -216,7 +219,8 @@ impl Tx<'_> {
                     .bind::<Text, _>(state)
                     .bind::<Text, _>(reason)
                     .bind::<Nullable<Instant>, _>(attempt_at.map(At))
-                    .bind::<Nullable<Instant>, _>(sent_at.map(At));
+                    .bind::<Nullable<Instant>, _>(sent_at.map(At))
+                    .bind::<Nullable<Doc>, _>(MaybeSaid::from(completion.said.clone()));
             }
             query.load(c)
         })

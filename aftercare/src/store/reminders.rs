@@ -6,10 +6,10 @@ use jiff::Timestamp;
 
 use super::conn::Conn;
 use super::schema::reminders;
-use super::sql::{At, Count, Json, MaybeAt};
+use super::sql::{At, Count, Json, MaybeAt, MaybeSaid};
 use super::{BATCH, StoreError, Tx, with_conn};
 use crate::ids::{ClinicId, LeaseId, PatientId, ReminderId, TreatmentId};
-use crate::planner::{Member, Reason, ReminderState};
+use crate::planner::{Member, Reason, ReminderState, Said};
 use crate::protocol::StepId;
 
 /// One planned notification.
@@ -63,6 +63,9 @@ pub struct Reminder {
     /// was cancelled since, it is wanted again there.
     #[diesel(serialize_as = MaybeAt, deserialize_as = MaybeAt)]
     pub snoozed_until: Option<Timestamp>,
+    /// What it said when it was sent last, if that is known.
+    #[diesel(serialize_as = MaybeSaid, deserialize_as = MaybeSaid)]
+    pub said: Option<Said>,
 }
 
 impl Reminder {
@@ -110,6 +113,7 @@ impl Tx<'_> {
                     reminders::sent_at.eq(excluded(reminders::sent_at)),
                     reminders::updated_at.eq(excluded(reminders::updated_at)),
                     reminders::snoozed_until.eq(excluded(reminders::snoozed_until)),
+                    reminders::said.eq(excluded(reminders::said)),
                 ))
                 .execute(c))?;
         }

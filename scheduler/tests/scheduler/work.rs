@@ -45,6 +45,7 @@ async fn fail_all(store: &Store, claim: dispatch::Claim) -> dispatch::Tally {
             .map(|(item, _)| dispatch::Settled {
                 item,
                 verdict: dispatch::Verdict::Failed(Reason::Rejected),
+                said: None,
             })
             .collect();
         dispatch::settle(tx, &settled)
@@ -131,7 +132,9 @@ async fn a_phone_registered_during_a_claim_is_not_overlooked(bed: Bed) {
     let settled: Vec<_> = jobs
         .into_iter()
         .map(|job| match job.decision {
-            dispatch::Decision::Not(verdict) => dispatch::Settled { item: job.item, verdict },
+            dispatch::Decision::Not(verdict) => {
+                dispatch::Settled { item: job.item, verdict, said: None }
+            }
             dispatch::Decision::Send(outgoing) => panic!("to nobody: {outgoing:?}"),
         })
         .collect();

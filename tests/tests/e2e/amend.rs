@@ -125,7 +125,7 @@ async fn a_correction_takes_a_claimed_reminder_back(bed: Bed) {
         code: None,
         detail: None,
     };
-    let settled = Settled { item: job.item, verdict: Verdict::Tried(vec![attempt]) };
+    let settled = Settled { item: job.item, verdict: Verdict::Tried(vec![attempt]), said: None };
     let tally = stage.bed.store.write(move |tx| dispatch::settle(tx, &[settled])).await.unwrap();
     assert_eq!((tally.sent, tally.lost), (0, 1));
     stage.run().await;
@@ -169,7 +169,59 @@ async fn a_next_session_is_booked_and_unbooked(bed: Bed) {
     }
 }
 
+async fn a_longer_restriction_is_corrected_by_one_push(bed: Bed) {
+    let stage = Stage::set(bed).await;
+    let treatment = stage.treated("ana").await;
+    stage.run_at("2026-11-22T15:55:00Z").await;
+    stage.set_clock("2026-11-22T16:30:00Z");
+    let patch = json!({"completed_at": "2026-11-22T16:20:00Z"});
+    let amended = stage.amend(&treatment, &patch).await.expect(200);
+    assert_eq!(due(&amended, "Please note: a change"), "2026-11-22T16:30:00Z");
+    stage.run().await;
+    let pushes = stage.pushes();
+    let [told, corrected] = pushes.as_slice() else { panic!("{pushes:?}") };
+    assert_eq!(corrected.title, "Please note: a change");
+    assert!(corrected.body.contains("tomorrow 16:20"), "{corrected:?}");
+    assert_eq!(corrected.use_by.to_string(), "2026-11-24T16:20:00Z", "the longest one's end");
+    assert_ne!(corrected.tag, told.tag);
+    // What was sent stays as it was said.
+    let shown = stage.amend(&treatment, &patch).await.expect(200);
+    let shown = shown["reminders"].as_array().unwrap().clone();
+    let first = shown.iter().find(|reminder| reminder["id"] == told.reminder.as_str()).unwrap();
+    assert_eq!((&first["title"], &first["body"]), (&json!(told.title), &json!(told.body)));
+    assert!(told.body.contains("tomorrow 15:40"), "{told:?}");
+    // A shorter one harms nobody.
+    let patch = json!({"completed_at": "2026-11-22T15:00:00Z"});
+    stage.amend(&treatment, &patch).await.expect(200);
+    stage.play("2026-11-25T12:00:00Z").await;
+    let corrections = stage.pushes().into_iter().filter(|push| push.title.contains("note"));
+    assert_eq!(corrections.count(), 1);
+}
+
+async fn a_voided_treatment_is_taken_back_by_one_push(bed: Bed) {
+    let stage = Stage::set(bed).await;
+    let treatment = stage.treated("ana").await;
+    stage.run_at("2026-11-22T15:55:00Z").await;
+    stage.void(&treatment).await.expect(200);
+    stage.void(&treatment).await.expect(200);
+    stage.run().await;
+    stage.play("2026-12-30T12:00:00Z").await;
+    let pushes = stage.pushes();
+    assert_eq!(pushes.len(), 2, "{pushes:?}");
+    assert_eq!(pushes[1].title, "Please note: a correction");
+    assert!(pushes[1].body.contains("disregard"), "{pushes:?}");
+    let fates = stage.fates(&treatment).await;
+    assert!(fates.contains(&("correction-disregard".into(), "sent: accepted".into())), "{fates:?}");
+    // Nothing was sent of this one: nothing is taken back.
+    let unsent = stage.treated("eva").await;
+    stage.void(&unsent).await.expect(200);
+    stage.play("2027-02-01T12:00:00Z").await;
+    assert_eq!(stage.pushes().len(), 2);
+}
+
 on_both_engines!(
+    a_longer_restriction_is_corrected_by_one_push,
+    a_voided_treatment_is_taken_back_by_one_push,
     what_was_not_sent_follows_a_correction,
     the_same_correction_twice_is_one,
     a_voided_treatment_is_corrected_no_more,

@@ -98,13 +98,13 @@ async fn a_claim_in_flight_comes_to_nothing(bed: Bed) {
     // While the message travels: what came of it is written nowhere.
     stage.clinic("DELETE", "/v1/patients/bea", Body::None).await.expect(204);
     let settled = not.into_iter().chain(send).map(|job| match job.decision {
-        Decision::Not(verdict) => Settled { item: job.item, verdict },
+        Decision::Not(verdict) => Settled { item: job.item, verdict, said: None },
         Decision::Send(outgoing) => {
             let target = outgoing.targets[0].clone();
             let (at, status) = (stage.now(), Some(200));
             let trial = Trial::Accepted;
             let attempt = Attempt { target, at, trial, status, code: None, detail: None };
-            Settled { item: job.item, verdict: Verdict::Tried(vec![attempt]) }
+            Settled { item: job.item, verdict: Verdict::Tried(vec![attempt]), said: None }
         }
     });
     let settled: Vec<Settled> = settled.collect();

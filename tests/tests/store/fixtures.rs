@@ -95,6 +95,7 @@ pub(crate) fn reminder(
         created_at: tx.now(),
         updated_at: tx.now(),
         snoozed_until: None,
+        said: None,
     }
 }
 

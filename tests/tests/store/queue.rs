@@ -29,7 +29,7 @@ async fn complete(store: &Store, lease: LeaseId, done: Vec<Completion>) -> Vec<R
 
 fn sent(claimed: &[Reminder], at: Timestamp) -> Vec<Completion> {
     let outcome = Outcome::Sent { at };
-    claimed.iter().map(|reminder| Completion { id: reminder.id, outcome }).collect()
+    claimed.iter().map(|reminder| Completion { id: reminder.id, outcome, said: None }).collect()
 }
 
 async fn what_is_due_is_claimed_in_its_order(bed: Bed) {
@@ -104,7 +104,7 @@ async fn every_outcome_is_written(bed: Bed) {
     let done: Vec<_> = claimed
         .iter()
         .zip(outcomes)
-        .map(|(row, outcome)| Completion { id: row.id, outcome })
+        .map(|(row, outcome)| Completion { id: row.id, outcome, said: None })
         .collect();
     let mut changed = complete(&bed.store, lease, done).await;
     let mut ids: Vec<_> = claimed.iter().map(|row| row.id).collect();

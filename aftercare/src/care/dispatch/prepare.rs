@@ -8,7 +8,7 @@ use super::{Attempt, Claim, Decision, Job, Outgoing, Target, Trial, Verdict};
 use crate::care::case::{Case, cases, reachable};
 use crate::ids::{DeviceId, PatientId, ReminderId};
 use crate::locale::Locale;
-use crate::planner::{Key, Member, Reason, ReminderState, covers, message, quiet_until};
+use crate::planner::{Key, Member, Reason, ReminderState, Said, covers, quiet_until, say};
 use crate::store::{Delivery, DeliveryState, Device, PushContent, Reminder, StoreError, Tx};
 
 /// Decides for each claimed thing whether it goes out, in what words and to which devices. Loads
@@ -114,11 +114,11 @@ fn due(reminder: &Reminder) -> (Timestamp, bool) {
 }
 
 /// What it says now, or why it must not go out as it is.
-fn words(case: &Case, reminder: &Reminder, now: Timestamp) -> Result<(String, String), Reason> {
+fn words(case: &Case, reminder: &Reminder, now: Timestamp) -> Result<Said, Reason> {
     let facts = &case.facts;
     for Member { key, .. } in &reminder.members {
         let treatment = facts.treatment(key.treatment).ok_or(Reason::Voided)?;
-        if treatment.voided {
+        if treatment.voided && !key.step.is_correction() {
             return Err(Reason::Voided);
         }
         let step = treatment.protocol.step(&key.step);
@@ -128,8 +128,7 @@ fn words(case: &Case, reminder: &Reminder, now: Timestamp) -> Result<(String, St
         }
     }
     let steps: Vec<Key> = reminder.members.iter().map(|member| member.key.clone()).collect();
-    let message = message(facts, &case.courses, &steps, now);
-    message.map(|message| (message.title, message.body)).ok_or(Reason::NothingToSay)
+    say(facts, &case.courses, &steps, now).ok_or(Reason::NothingToSay)
 }
 
 /// Nothing left for this device: quiet hours come first.
@@ -139,20 +138,15 @@ fn postponed(target: Target, now: Timestamp, until: Option<Timestamp>) -> Attemp
 }
 
 /// The stricter of what the clinic and the patient want decides how much a push says.
-fn outgoing(
-    case: &Case,
-    reminder: &Reminder,
-    words: (String, String),
-    targets: Vec<Target>,
-) -> Outgoing {
+fn outgoing(case: &Case, reminder: &Reminder, said: Said, targets: Vec<Target>) -> Outgoing {
     let of_patient = case.patient.preferences.push_content.unwrap_or(PushContent::Text);
     let content = case.clinic.push_content.max(of_patient);
     let (title, body) = match content {
-        PushContent::Text => words,
+        PushContent::Text => (said.title.clone(), said.body.clone()),
         PushContent::Discreet | PushContent::Reference => neutral(&case.facts.person.locale),
     };
     let (due_at, use_by) = (reminder.due_at, reminder.use_by);
-    Outgoing { title, body, content, due_at, use_by, targets }
+    Outgoing { title, body, content, due_at, use_by, targets, said }
 }
 
 /// A bundle past its use-by may hold steps that are still of use, and a step that would have

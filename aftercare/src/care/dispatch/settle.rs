@@ -51,7 +51,10 @@ fn settle_reminders(
     let completions: Vec<Completion> = reminders
         .iter()
         .zip(&endings)
-        .map(|(settled, outcome)| Completion { id: settled.item.reminder, outcome: *outcome })
+        .map(|(settled, outcome)| {
+            let said = settled.said.clone().filter(|_| matches!(outcome, Outcome::Sent { .. }));
+            Completion { id: settled.item.reminder, outcome: *outcome, said }
+        })
         .collect();
     let mine: BTreeSet<ReminderId> = tx.complete(lease, &completions)?.into_iter().collect();
     let mut rows = Vec::new();
@@ -257,7 +260,7 @@ fn replan(
         Reason::NoDevice => Outcome::NoDevice { attempt_at: now },
         _ => Outcome::Retry { attempt_at: now },
     };
-    let released = Completion { id: item.reminder, outcome };
+    let released = Completion { id: item.reminder, outcome, said: None };
     if tx.complete(item.lease, &[released])?.is_empty() {
         tally.lost += 1;
         return Ok(());

@@ -9,13 +9,13 @@ use diesel::expression::AsExpression;
 use diesel::internal::derives::as_expression::Bound;
 use diesel::pg::{Pg, PgValue};
 use diesel::serialize::{self, IsNull, Output, ToSql};
-use diesel::sql_types::Text;
+use diesel::sql_types::{Nullable, Text};
 use diesel::sqlite::Sqlite;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Doc;
-use crate::planner::Member;
+use crate::planner::{Member, Said};
 use crate::protocol::Area;
 
 /// A value kept as JSON, through serde.
@@ -48,6 +48,7 @@ documents!(
     BTreeSet<Area>,
     Vec<Member>,
     crate::store::Preferences,
+    Said,
 );
 
 impl<T: Serialize + std::fmt::Debug> ToSql<Doc, Pg> for Json<T> {
@@ -77,5 +78,46 @@ impl<T: DeserializeOwned> FromSql<Doc, Sqlite> for Json<T> {
     fn from_sql(value: <Sqlite as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
         let json = <String as FromSql<Text, Sqlite>>::from_sql(value)?;
         Ok(Self(serde_json::from_str(&json)?))
+    }
+}
+
+/// What a reminder said, if it said anything.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MaybeSaid(Option<Json<Said>>);
+
+expressions!(Nullable<Doc>: MaybeSaid);
+columns!(Nullable<Doc>: MaybeSaid);
+
+impl From<Option<Said>> for MaybeSaid {
+    fn from(said: Option<Said>) -> Self {
+        Self(said.map(Json))
+    }
+}
+
+impl From<MaybeSaid> for Option<Said> {
+    fn from(MaybeSaid(said): MaybeSaid) -> Self {
+        said.map(Into::into)
+    }
+}
+
+impl<DB: Backend> ToSql<Nullable<Doc>, DB> for MaybeSaid
+where
+    Json<Said>: ToSql<Doc, DB>,
+{
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, DB>) -> serialize::Result {
+        ToSql::<Nullable<Doc>, DB>::to_sql(&self.0, out)
+    }
+}
+
+impl<DB: Backend> FromSql<Nullable<Doc>, DB> for MaybeSaid
+where
+    Json<Said>: FromSql<Doc, DB>,
+{
+    fn from_sql(value: DB::RawValue<'_>) -> deserialize::Result<Self> {
+        Ok(Self(Some(FromSql::<Doc, DB>::from_sql(value)?)))
+    }
+
+    fn from_nullable_sql(value: Option<DB::RawValue<'_>>) -> deserialize::Result<Self> {
+        value.map_or(Ok(Self(None)), Self::from_sql)
     }
 }

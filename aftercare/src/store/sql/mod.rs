@@ -121,7 +121,7 @@ macro_rules! nullable_expressions {
 mod documents;
 mod instants;
 
-pub(super) use documents::Json;
+pub(super) use documents::{Json, MaybeSaid};
 pub(super) use instants::{At, MaybeAt};
 
 macro_rules! ids {

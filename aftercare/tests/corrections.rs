@@ -1,0 +1,358 @@
+//! What is sent again because a session turned out otherwise: once for each change, and never about
+//! what was not sent.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on has failed"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use aftercare::ids::{PatientId, TreatmentId};
+use aftercare::planner::{
+    Facts, Key, Person, Reason, ReminderState, Standing, TreatmentFacts, courses, diff, plan, say,
+};
+use aftercare::protocol::{Area, QuietHours, shipped};
+use jiff::civil::time;
+use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
+use uuid::Uuid;
+
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
+/// A winter afternoon, in UTC.
+const T: &str = "2026-11-22T15:40:00Z";
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+fn treatment(id: u128, completed_at: Timestamp) -> TreatmentFacts {
+    TreatmentFacts {
+        id: TreatmentId(Uuid::from_u128(id)),
+        protocol: Arc::clone(&shipped()[0].protocol),
+        completed_at,
+        recorded_at: completed_at,
+        zone: "UTC".parse().unwrap(),
+        areas: [Area::Face, Area::Neck].into(),
+        voided: false,
+        next_session_at: None,
+    }
+}
+
+/// A patient with a phone, and the clock.
+struct World {
+    facts: Facts,
+    now: Timestamp,
+    /// What was sent: when, under which step, heading and words.
+    sent: Vec<(Timestamp, String, String, String)>,
+}
+
+impl World {
+    fn new(treatments: Vec<TreatmentFacts>) -> Self {
+        let person = Person {
+            id: Some(PatientId(Uuid::from_u128(7))),
+            zone: "UTC".parse().unwrap(),
+            locale: "en".parse().unwrap(),
+            quiet_hours: None,
+            exercise_hour: None,
+            muted: BTreeSet::new(),
+            aftercare: true,
+            recall: true,
+            slots: BTreeMap::new(),
+        };
+        let facts = Facts { person, treatments, standing: Vec::new(), reachable: true };
+        let mut world = Self { facts, now: at(T), sent: Vec::new() };
+        world.replan();
+        world
+    }
+
+    fn replan(&mut self) {
+        let changes = diff(&self.facts, &plan(&self.facts, self.now));
+        for change in changes {
+            let known = self.facts.standing.iter().position(|row| row.key == change.key);
+            let known = known.map(|row| self.facts.standing.remove(row));
+            self.facts.standing.push(Standing {
+                key: change.key,
+                members: change.members,
+                state: change.state,
+                reason: change.reason,
+                due_at: change.due_at,
+                snoozed_until: change.snoozed_until,
+                sent_at: known.as_ref().and_then(|row| row.sent_at),
+                said: known.and_then(|row| row.said),
+            });
+        }
+    }
+
+    /// Sends what is due up to then, each at its moment.
+    fn play(&mut self, until: Timestamp) {
+        loop {
+            let planned = |row: &&Standing| row.state == ReminderState::Planned;
+            let next = self.facts.standing.iter().filter(planned).map(|row| row.due_at).min();
+            let Some(next) = next.filter(|next| *next <= until) else { break };
+            self.now = next.max(self.now);
+            self.send();
+        }
+        self.now = until;
+    }
+
+    fn send(&mut self) {
+        let courses = courses(&self.facts.treatments);
+        let due = |row: &Standing| row.state == ReminderState::Planned && row.due_at <= self.now;
+        let row = self.facts.standing.iter().position(due).unwrap();
+        let keys: Vec<Key> =
+            self.facts.standing[row].members.iter().map(|member| member.key.clone()).collect();
+        let said = say(&self.facts, &courses, &keys, self.now);
+        let row = &mut self.facts.standing[row];
+        let Some(said) = said else {
+            (row.state, row.reason) = (ReminderState::Skipped, Some(Reason::NothingToSay));
+            return;
+        };
+        let step = row.key.step.to_string();
+        self.sent.push((self.now, step, said.title.clone(), said.body.clone()));
+        (row.state, row.reason) = (ReminderState::Sent, Some(Reason::Accepted));
+        (row.sent_at, row.said) = (Some(self.now), Some(said));
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut TreatmentFacts)) {
+        change(&mut self.facts.treatments[0]);
+        let id = self.facts.treatments[0].id;
+        for row in &mut self.facts.standing {
+            if row.members.iter().any(|member| member.key.treatment == id) {
+                row.renew();
+            }
+        }
+        self.replan();
+    }
+
+    fn corrections(&self) -> Vec<(String, String)> {
+        let sent = self.sent.iter().filter(|(_, step, ..)| step.starts_with("correction-"));
+        sent.map(|(at, _, _, body)| (at.to_string(), body.clone())).collect()
+    }
+
+    fn planned_corrections(&self) -> usize {
+        let open = |row: &&Standing| {
+            row.state == ReminderState::Planned
+                && row.members.iter().any(|member| member.key.step.is_correction())
+        };
+        self.facts.standing.iter().filter(open).count()
+    }
+}
+
+/// The world after the first reminder was sent.
+fn told() -> World {
+    let mut world = World::new(vec![treatment(1, at(T))]);
+    world.play(at(T) + HOUR);
+    assert_eq!(world.sent.len(), 1);
+    world
+}
+
+#[test]
+fn a_longer_time_is_told_once() {
+    let mut world = told();
+    world.change(|session| session.completed_at += HOUR);
+    assert_eq!(world.planned_corrections(), 1);
+    world.play(world.now);
+    let corrections = world.corrections();
+    assert_eq!(corrections.len(), 1, "{corrections:?}");
+    let body = &corrections[0].1;
+    assert!(body.contains("tomorrow 16:40") && body.contains("Tuesday 16:40"), "{body}");
+    assert!(!body.contains("midnight"), "what still ends when it was said to is not said: {body}");
+    world.replan();
+    world.play(at(T) + 100 * HOUR);
+    assert_eq!(world.corrections().len(), 1);
+}
+
+#[test]
+fn a_shorter_time_harms_nobody() {
+    let mut world = told();
+    world.change(|session| session.completed_at -= HOUR);
+    world.play(at(T) + 100 * HOUR);
+    assert_eq!(world.corrections(), []);
+}
+
+#[test]
+fn what_was_not_sent_is_not_corrected() {
+    let mut world = World::new(vec![treatment(1, at(T))]);
+    world.change(|session| session.completed_at -= HOUR);
+    world.change(|session| session.completed_at += HOUR);
+    world.change(|session| session.voided = true);
+    world.play(at(T) + 100 * HOUR);
+    assert_eq!(world.sent, []);
+}
+
+#[test]
+fn an_area_that_was_forgotten_is_told() {
+    let mut session = treatment(1, at(T));
+    session.areas = [Area::Scalp].into();
+    let mut world = World::new(vec![session]);
+    world.play(at(T) + HOUR);
+    assert!(!world.sent[0].3.contains("makeup"), "{:?}", world.sent);
+    world.change(|session| session.areas = [Area::Scalp, Area::Face].into());
+    world.play(world.now);
+    let corrections = world.corrections();
+    assert!(corrections.len() == 1 && corrections[0].1.contains("makeup"), "{corrections:?}");
+    world.change(|session| session.areas = [Area::Scalp].into());
+    world.play(at(T) + 100 * HOUR);
+    assert_eq!(world.corrections().len(), 1);
+}
+
+#[test]
+fn changes_before_it_is_sent_are_one_correction_and_later_ones_another() {
+    let mut world = told();
+    // At night: it waits for the morning.
+    world.play(at("2026-11-22T22:00:00Z"));
+    world.change(|session| session.completed_at += HOUR);
+    world.change(|session| session.completed_at += HOUR);
+    assert_eq!((world.planned_corrections(), world.corrections().len()), (1, 0));
+    world.play(at("2026-11-23T07:30:00Z"));
+    let corrections = world.corrections();
+    assert_eq!(corrections.len(), 1, "{corrections:?}");
+    assert_eq!(corrections[0].0, "2026-11-23T07:30:00Z");
+    assert!(corrections[0].1.contains("today 17:40"), "{corrections:?}");
+    world.play(at("2026-11-23T12:00:00Z"));
+    world.change(|session| session.completed_at += HOUR);
+    world.play(world.now);
+    assert_eq!(world.corrections().len(), 2);
+}
+
+#[test]
+fn a_change_that_is_taken_back_in_time_is_not_told() {
+    let mut world = told();
+    world.play(at("2026-11-22T22:00:00Z"));
+    world.change(|session| session.completed_at += HOUR);
+    world.change(|session| session.completed_at -= HOUR);
+    world.play(at(T) + 100 * HOUR);
+    assert_eq!(world.corrections(), []);
+}
+
+#[test]
+fn a_voided_session_is_taken_back_once() {
+    let mut world = told();
+    world.change(|session| session.voided = true);
+    world.play(world.now);
+    let corrections = world.corrections();
+    assert_eq!(corrections.len(), 1, "{corrections:?}");
+    assert!(corrections[0].1.contains("disregard"), "{corrections:?}");
+    world.replan();
+    world.play(at(T) + 100 * HOUR);
+    assert_eq!(world.sent.len(), 2);
+}
+
+#[test]
+fn a_duplicate_that_is_voided_takes_nothing_back() {
+    let mut world = World::new(vec![treatment(1, at(T)), treatment(2, at(T))]);
+    world.play(at(T) + HOUR);
+    world.change(|session| session.voided = true);
+    world.play(at(T) + 100 * HOUR);
+    assert_eq!(world.corrections(), []);
+    assert_eq!(world.sent.len(), 5);
+}
+
+#[test]
+fn what_another_session_still_asks_for_is_not_taken_back() {
+    let mut world = World::new(vec![treatment(1, at(T)), treatment(2, at(T) - 20 * HOUR)]);
+    world.play(at(T) + HOUR);
+    world.change(|session| session.voided = true);
+    world.play(world.now);
+    let corrections = world.corrections();
+    assert_eq!(corrections.len(), 1, "{corrections:?}");
+    let body = &corrections[0].1;
+    assert!(body.contains("still counts") && body.contains("today 19:40"), "{body}");
+}
+
+#[test]
+fn a_new_session_speaks_for_itself() {
+    let mut world = told();
+    world.facts.treatments.push(treatment(2, world.now));
+    world.replan();
+    world.play(at(T) + 100 * HOUR);
+    assert_eq!(world.corrections(), []);
+}
+
+#[test]
+fn a_muted_rule_is_not_corrected_and_nobody_is_told_without_consent() {
+    let mut world = told();
+    let protocol = &shipped()[0].protocol;
+    world.facts.person.muted = protocol.rules.iter().map(|rule| rule.id.clone()).collect();
+    world.change(|session| session.completed_at += HOUR);
+    assert_eq!(world.planned_corrections(), 0);
+    world.facts.person.muted.clear();
+    world.facts.person.aftercare = false;
+    world.replan();
+    world.play(at(T) + 100 * HOUR);
+    assert_eq!(world.sent.len(), 1);
+    let skipped = world.facts.standing.iter().find(|row| row.key.step.is_correction()).unwrap();
+    assert_eq!((skipped.state, skipped.reason), (ReminderState::Skipped, Some(Reason::Consent)));
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    Wait(i64),
+    Complete(i64),
+    Areas(Vec<Area>),
+    Void,
+    Record,
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let areas = prop::sample::subsequence(Area::ALL.to_vec(), 1..=4);
+    let op = prop_oneof![
+        4 => (1_i64..900).prop_map(Op::Wait),
+        3 => (-300_i64..300).prop_map(Op::Complete),
+        2 => areas.prop_map(Op::Areas),
+        1 => Just(Op::Void),
+        1 => Just(Op::Record),
+    ];
+    prop::collection::vec(op, 1..14)
+}
+
+proptest! {
+    #[test]
+    fn there_is_at_most_one_correction_for_each_change(ops in ops(), silent in any::<bool>()) {
+        let mut world = World::new(vec![treatment(1, at(T))]);
+        if !silent {
+            let noon = time(12, 0, 0, 0);
+            world.facts.person.quiet_hours = Some(QuietHours { from: noon, until: noon });
+        }
+        let mut changes = 0;
+        for op in ops {
+            let heard = world.sent.len();
+            let before = world.planned_corrections();
+            match op {
+                Op::Wait(minutes) => {
+                    let until = world.now + SignedDuration::from_mins(minutes);
+                    world.play(until);
+                    prop_assert!(world.planned_corrections() <= before, "time changes nothing");
+                }
+                Op::Record => {
+                    let id = world.facts.treatments.len() as u128 + 1;
+                    let session = treatment(id, world.now);
+                    world.facts.treatments.push(session);
+                    world.replan();
+                    prop_assert!(world.planned_corrections() <= before, "it speaks for itself");
+                }
+                change => {
+                    changes += 1;
+                    world.change(|session| match change {
+                        Op::Complete(minutes) => {
+                            session.completed_at += SignedDuration::from_mins(minutes);
+                        }
+                        Op::Areas(areas) => session.areas = areas.into_iter().collect(),
+                        _ => session.voided = true,
+                    });
+                    prop_assert!(world.planned_corrections() <= before + 1);
+                    prop_assert!(heard > 0 || world.planned_corrections() == 0);
+                }
+            }
+            world.replan();
+            prop_assert!(world.corrections().len() + world.planned_corrections() <= changes);
+        }
+        let end = world.now + 200 * HOUR;
+        world.play(end);
+        prop_assert!(world.corrections().len() <= changes);
+        let keys: BTreeSet<_> = world.facts.standing.iter().map(|row| &row.key).collect();
+        prop_assert_eq!(keys.len(), world.facts.standing.len());
+    }
+}
