@@ -46,7 +46,8 @@ start() {
     "$BIN/postgres" -D data -p "$PORT" -k "$FOLDER" -c listen_addresses=127.0.0.1 \
         -c ssl=on -c ssl_cert_file=server.pem -c ssl_key_file=server.key \
         -c fsync=off -c full_page_writes=off -c synchronous_commit=off \
-        -c max_connections=300 -c shared_buffers=64MB >>log 2>&1 </dev/null &
+        -c max_connections=300 -c shared_buffers=64MB \
+        -c deadlock_timeout=100ms -c log_line_prefix='%d ' >>log 2>&1 </dev/null &
     server=$!
     until grep -qs '^ready' data/postmaster.pid; do
         kill -0 $server 2>/dev/null || { cat log >&2; exit 1; }
@@ -96,6 +97,18 @@ impl TestDatabase {
     #[must_use]
     pub fn files(&self) -> PathBuf {
         self.cluster.folder.clone()
+    }
+
+    /// How many deadlocks the server had to break in this database, by its log: its statistics come
+    /// seconds late.
+    ///
+    /// # Panics
+    /// When the log cannot be read.
+    #[must_use]
+    pub fn deadlocks(&self) -> usize {
+        let log = fs::read_to_string(self.cluster.folder.join("log")).unwrap();
+        let broken = format!("{} ERROR:  deadlock detected", self.name);
+        log.lines().filter(|line| *line == broken).count()
     }
 
     /// Stops the server, as its operator would to restart it: sessions are ended, nothing

@@ -46,7 +46,13 @@ pub(super) struct Args {
 #[derive(Debug, Clone, clap::Args)]
 struct Quiet {
     /// What to log: a level, or directives such as info,aftercare=debug
-    #[arg(long, env = "AFTERCARE_LOG", default_value = "error", value_name = "FILTER")]
+    #[arg(
+        long,
+        env = "AFTERCARE_LOG",
+        hide_env_values = true,
+        default_value = "error",
+        value_name = "FILTER"
+    )]
     log: String,
 }
 
