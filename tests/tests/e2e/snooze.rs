@@ -16,8 +16,8 @@ async fn reminded(stage: &Stage) -> (App<'_>, Value, Value) {
     stage.play(START).await;
     let [push] = stage.pushes().try_into().unwrap();
     let timeline = app.get("/v1/me/timeline").await;
-    let shown = timeline["reminders"].as_array().unwrap().iter();
-    let start = shown.cloned().find(|reminder| reminder["id"] == push.reminder.as_str()).unwrap();
+    let mut shown = timeline["reminders"].as_array().unwrap().iter();
+    let start = shown.find(|reminder| reminder["id"] == push.reminder.as_str()).unwrap().clone();
     (app, treated, start)
 }
 
@@ -148,8 +148,8 @@ async fn what_would_say_nothing_then_is_not_put_off(bed: Bed) {
     app.wish(json!({"muted_rules": all})).await;
     app.snooze(&start, 30).await.problem(409, "not-snoozable");
     let timeline = app.get("/v1/me/timeline").await;
-    let shown = timeline["reminders"].as_array().unwrap().iter();
-    let start = shown.cloned().find(|reminder| reminder["id"] == start["id"]).unwrap();
+    let mut shown = timeline["reminders"].as_array().unwrap().iter();
+    let start = shown.find(|reminder| reminder["id"] == start["id"]).unwrap();
     assert_eq!(start["state"], "sent");
 }
 
