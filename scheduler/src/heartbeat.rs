@@ -25,6 +25,8 @@ const HOURLY: &str = "0 23 * * * *";
 /// How long sessions that are over, and refresh tokens that were spent, stay known: for as long a
 /// stolen token that comes back still ends its whole family.
 const SESSIONS_KEPT: SignedDuration = SignedDuration::from_hours(24 * 30);
+/// How long an amendment waits for its session. It is no patient's yet, so no erasure reaches it.
+const AMENDMENTS_KEPT: SignedDuration = SignedDuration::from_hours(24 * 30);
 /// How many silent devices are dropped in one transaction, which locks their patients.
 const SILENT_AT_ONCE: i64 = 50;
 /// Ticks come up to half a second late; silence for longer than this is a fault.
@@ -111,6 +113,12 @@ pub(crate) async fn tidy(store: Store) {
     match store.write(move |tx| tx.forget_sessions(over)).await {
         Ok(forgotten) => tracing::debug!(forgotten, "forgot old sessions"),
         Err(error) => tracing::warn!(%error, "could not forget old sessions"),
+    }
+    let over = store.env().now().checked_sub(AMENDMENTS_KEPT).unwrap_or(Timestamp::MIN);
+    match store.write(move |tx| tx.forget_waiting_amendments(over)).await {
+        Ok(0) => {}
+        Ok(forgotten) => tracing::warn!(forgotten, "forgot amendments whose session never came"),
+        Err(error) => tracing::warn!(%error, "could not forget amendments that wait"),
     }
     loop {
         match store.write(|tx| care::drop_silent_devices(tx, SILENT_AT_ONCE)).await {

@@ -87,6 +87,22 @@ impl Tx<'_> {
             .load(c))
     }
 
+    /// Whom the invitation with this code is for, used or not; nothing is locked.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn patient_of_enrolment(
+        &mut self,
+        code: &SecretString,
+    ) -> Result<Option<PatientId>, StoreError> {
+        let hash = code_hash(self.master, code);
+        with_conn!(self, |c| enrolments::table
+            .filter(enrolments::code_hash.eq(hash))
+            .select(enrolments::patient_id)
+            .first(c)
+            .optional())
+    }
+
     /// Uses an invitation now. Of many who try, one gets it; `None` for a code that is unknown, used or
     /// expired.
     ///

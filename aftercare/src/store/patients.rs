@@ -226,6 +226,24 @@ impl Tx<'_> {
         row.map(|row| row.open(self.master)).transpose()
     }
 
+    /// The id of the patient that a clinic calls so. Nothing has to open for it: the key may be damaged.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn patient_id_by_ref(
+        &mut self,
+        clinic: ClinicId,
+        reference: &str,
+    ) -> Result<Option<PatientId>, StoreError> {
+        let hash = ref_hash(self.master, clinic, reference);
+        with_conn!(self, |c| patients::table
+            .filter(patients::clinic_id.eq(clinic))
+            .filter(patients::ref_hash.eq(hash))
+            .select(patients::id)
+            .first(c)
+            .optional())
+    }
+
     /// Waits until nobody else changes this patient's plan and keeps others waiting until this
     /// transaction ends. Whoever plans takes it first.
     ///

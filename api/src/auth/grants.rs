@@ -10,7 +10,9 @@
 
 use aftercare::care::{self, ACCESS_LIFETIME};
 use aftercare::ids::{ClientSecretId, ClinicId, PatientId, RefreshTokenId, SessionId};
-use aftercare::store::{AuditEntry, Consent, ConsentKind, RefreshToken, Session, StoreError, Tx};
+use aftercare::store::{
+    AuditEntry, Consent, ConsentKind, Enrolment, RefreshToken, Session, StoreError, Tx,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
@@ -95,11 +97,10 @@ pub(crate) fn redeem(
     code: &SecretString,
     installation: &str,
 ) -> Result<Option<Grant>, StoreError> {
-    let Some(enrolment) = tx.redeem_enrolment(code)? else {
+    let Some(enrolment) = lock_and_spend(tx, code)? else {
         return Ok(None);
     };
     let (clinic, patient) = (enrolment.clinic_id, enrolment.patient_id);
-    tx.lock_patient(patient)?;
     tx.revoke_installation_sessions(patient, installation)?;
     let session = tx.insert_patient_session(clinic, patient, installation, None)?.id;
     let token = secrets::random(tx.env(), "acr_");
@@ -115,6 +116,14 @@ pub(crate) fn redeem(
     care::replan(tx, patient)?;
     audit(tx, clinic, &format!("patient:{patient}"), "enrolment.redeemed", patient)?;
     Ok(Some(patient_grant(session, patient, token)))
+}
+
+/// Spends a code under the lock of its patient: whoever erases the patient takes the same two in the same
+/// order.
+fn lock_and_spend(tx: &mut Tx<'_>, code: &SecretString) -> Result<Option<Enrolment>, StoreError> {
+    let Some(patient) = tx.patient_of_enrolment(code)? else { return Ok(None) };
+    tx.lock_patient(patient)?;
+    tx.redeem_enrolment(code)
 }
 
 /// Spends a refresh token for the next one.

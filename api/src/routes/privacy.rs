@@ -105,8 +105,9 @@ async fn erase_patient(
     let erased = api
         .store
         .write::<_, Problem, _>(move |tx| {
-            let patient = known(tx, auth.clinic, &reference)?;
-            let erased = care::erase_patient(tx, patient.id, ErasedBy::Clinic(auth.clinic))?;
+            let patient = tx.patient_id_by_ref(auth.clinic, &reference)?;
+            let patient = patient.ok_or_else(Problem::not_found)?;
+            let erased = care::erase_patient(tx, patient, ErasedBy::Clinic(auth.clinic))?;
             erased.ok_or_else(Problem::not_found)
         })
         .await?;

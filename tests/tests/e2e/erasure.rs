@@ -6,6 +6,7 @@ use std::time::Duration;
 use aftercare::care::dispatch::{self, Attempt, Decision, Settled, Trial, Verdict};
 use aftercare::care::{self, ErasedBy};
 use aftercare::ids::LeaseId;
+use aftercare::store::{AmendedFields, AmendingEvent, AmendmentKind, NewAmendment};
 use aftercare_tests::bed::Bed;
 use aftercare_tests::on_both_engines;
 use futures_util::future::join_all;
@@ -115,6 +116,52 @@ async fn a_claim_in_flight_comes_to_nothing(bed: Bed) {
     }
 }
 
+async fn who_does_not_open_any_more_can_still_be_erased(bed: Bed) {
+    let stage = Stage::set(bed).await;
+    stage.treated("ana").await;
+    stage.patient("bea").await;
+    let token = stage.phone("bea", "bea").await;
+    stage.bed.execute("UPDATE patients SET key_wrapped = ref_sealed");
+    let read = stage.clinic("GET", "/v1/patients/ana/export", Body::None).await;
+    assert_eq!(read.status, 500, "{read:?}");
+    stage.clinic("DELETE", "/v1/patients/ana", Body::None).await.expect(204);
+    stage.http.call("DELETE", "/v1/me", Some(&token), Body::None).await.expect(204);
+    for table in stage.bed.tables_with("patient_id") {
+        let held = format!("SELECT count(*) FROM {table} WHERE patient_id IS NOT NULL");
+        let expected = if table == "erasures" { "2" } else { "0" };
+        assert_eq!(stage.bed.query(&held), [expected], "{table}");
+    }
+}
+
+/// What is said of a session that nobody has recorded is no patient's: an erasure does not find it.
+async fn what_belongs_to_nobody_yet_does_not_stay(bed: Bed) {
+    let stage = Stage::set(bed).await;
+    let said = stage.bed.store.write(|tx| {
+        let clinic = tx.clinics()?.remove(0).id;
+        let event = AmendingEvent {
+            event_id: "early".to_owned(),
+            supersedes: "never-recorded".to_owned(),
+            content_hash: tx.content_hash(b"early"),
+        };
+        let said = NewAmendment {
+            kind: AmendmentKind::Voided,
+            namespace: "api".to_owned(),
+            event: Some(event),
+            at: tx.now(),
+            fields: AmendedFields::default(),
+        };
+        tx.insert_amendment(clinic, None, said).map(drop)
+    });
+    said.await.unwrap();
+    let kept = || stage.bed.query("SELECT count(*) FROM amendments");
+    stage.bed.clock.advance(SignedDuration::from_hours(30 * 24));
+    stage.scheduler.tidy().await;
+    assert_eq!(kept(), ["1"]);
+    stage.bed.clock.advance(SignedDuration::from_secs(1));
+    stage.scheduler.tidy().await;
+    assert_eq!(kept(), ["0"]);
+}
+
 /// Erasing and settling wait for each other and never in a circle.
 async fn erasures_and_dispatch_do_not_get_in_each_others_way(bed: Bed) {
     let stage = Stage::set(bed).await;
@@ -150,6 +197,8 @@ on_both_engines!(
     who_is_erased_hears_nothing_and_gets_in_nowhere,
     patients_erase_themselves,
     a_claim_in_flight_comes_to_nothing,
+    who_does_not_open_any_more_can_still_be_erased,
+    what_belongs_to_nobody_yet_does_not_stay,
     erasures_and_dispatch_do_not_get_in_each_others_way,
 );
 

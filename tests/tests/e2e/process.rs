@@ -78,6 +78,11 @@ impl Process {
     /// Asks it to stop and waits until it has.
     pub(crate) async fn terminate(&mut self) -> ExitStatus {
         self.signal("TERM");
+        self.end().await
+    }
+
+    /// Waits until it has ended.
+    pub(crate) async fn end(&mut self) -> ExitStatus {
         wait_for("the end of the process", || std::future::ready(self.child.try_wait().unwrap()))
             .await
     }

@@ -1,5 +1,7 @@
 //! Many at once with one code, one refresh token, one session, one patient.
 
+use std::pin::Pin;
+
 use aftercare_tests::bed::Bed;
 use aftercare_tests::on_both_engines;
 use aftercare_tests::postgres::TestDatabase;
@@ -168,10 +170,87 @@ async fn registering_and_settling_never_lock_each_other_out(bed: Bed) {
     assert_no_deadlock(&stage.bed);
 }
 
+/// An app that gets in, or is in, while its patient is erased; gives the tokens that it ends up with.
+async fn enter(stage: &Stage, server: Http, code: &str, name: &str) -> Vec<Value> {
+    let redeemed = redeem(server, code, name).await;
+    if redeemed.status != 200 {
+        redeemed.problem(422, "invalid-code");
+        return Vec::new();
+    }
+    let tokens = redeemed.expect(200);
+    let registered = stage.register(&text(&tokens, "access_token"), name, &device(name)).await;
+    assert!(matches!(registered.status, 204 | 401 | 404), "{registered:?}");
+    vec![tokens]
+}
+
+async fn renew(server: Http, token: &str) -> Vec<Value> {
+    let refreshed = refresh(server, token).await;
+    assert!(matches!(refreshed.status, 200 | 400), "{refreshed:?}");
+    if refreshed.status == 200 { vec![refreshed.expect(200)] } else { Vec::new() }
+}
+
+async fn erase(stage: &Stage, reference: &str) -> Vec<Value> {
+    let path = format!("/v1/patients/{reference}");
+    stage.clinic("DELETE", &path, Body::None).await.expect(204);
+    Vec::new()
+}
+
+/// Codes are redeemed, phones registered and tokens refreshed while the clinic erases the patient:
+/// whoever comes first, afterwards nobody is in and nothing is held.
+async fn who_gets_in_while_erased_is_out(bed: Bed) {
+    type Work<'a> = Pin<Box<dyn Future<Output = Vec<Value>> + 'a>>;
+    let stage = Stage::set(bed).await;
+    let (_other, http) = stage.another_server().await;
+    let servers = [stage.http, http];
+    let holders = stage.bed.tables_with("patient_id");
+    let holders: Vec<String> = holders.into_iter().filter(|table| table != "erasures").collect();
+    assert!(holders.iter().any(|table| table == "sessions"), "{holders:?}");
+    for round in 0..12 {
+        stage.patient("ana").await;
+        let mut codes = Vec::new();
+        for _ in 0..6 {
+            codes.push(code(&stage).await);
+        }
+        let tokens = redeem(stage.http, &codes.remove(0), "first").await.expect(200);
+        stage.register(&text(&tokens, "access_token"), "first", &device("first")).await.expect(204);
+        stage.session_done(&format!("visit-{round}"), "ana").await;
+        let token = text(&tokens, "refresh_token");
+        let names: Vec<String> = (0..codes.len()).map(|n| format!("phone-{n}")).collect();
+
+        let mut work: Vec<Work<'_>> = Vec::new();
+        for (n, (code, name)) in codes.iter().zip(&names).enumerate() {
+            work.push(Box::pin(enter(&stage, servers[n % 2], code, name)));
+            work.push(Box::pin(renew(servers[n % 2], &token)));
+        }
+        work.insert(round % work.len(), Box::pin(erase(&stage, "ana")));
+        let got = join_all(work).await;
+
+        for tokens in got.into_iter().flatten().chain([tokens]) {
+            let access = text(&tokens, "access_token");
+            let path = "/v1/me/timeline";
+            let timeline = stage.http.call("GET", path, Some(&access), Body::None).await;
+            timeline.problem(401, "invalid-token");
+            refresh(stage.http, &text(&tokens, "refresh_token")).await.expect(400);
+        }
+        for code in codes {
+            redeem(stage.http, &code, "late").await.problem(422, "invalid-code");
+        }
+        for table in &holders {
+            let held = format!("SELECT count(*) FROM {table} WHERE patient_id IS NOT NULL");
+            assert_eq!(stage.bed.query(&held), ["0"], "{table}");
+        }
+        for table in ["patients", "refresh_tokens"] {
+            assert_eq!(stage.bed.query(&format!("SELECT count(*) FROM {table}")), ["0"], "{table}");
+        }
+    }
+    assert_no_deadlock(&stage.bed);
+}
+
 on_both_engines!(
     one_code_opens_one_session,
     one_refresh_token_has_one_successor,
     who_refreshes_while_logging_out_is_out,
     refreshing_and_enrolling_again_never_lock_each_other_out,
     registering_and_settling_never_lock_each_other_out,
+    who_gets_in_while_erased_is_out,
 );

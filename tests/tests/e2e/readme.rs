@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::process::{Server, aftercare, binary, configure, run};
+use crate::process::{Process, Server, aftercare, binary, configure, run};
 
 /// What the README has `serve` listen on.
 const README_ADDRESS: &str = "127.0.0.1:8080";
@@ -94,6 +94,22 @@ fn the_demo_plays_a_course_of_seventeen_pushes_and_ends() {
         assert!(told.lines().any(|told| told == line), "no \"{line}\": {told}");
     }
     assert!(told.contains("Mon 23 Nov 07:50  Good morning"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_demo_that_is_stopped_leaves_nothing_behind() {
+    for signal in ["TERM", "INT"] {
+        let folder = tempfile::tempdir().unwrap();
+        let left = || std::fs::read_dir(folder.path()).unwrap().count();
+        let mut command = aftercare(folder.path());
+        let mut demo = Process::start(command.arg("demo").env("TMPDIR", folder.path()));
+        demo.line("the first session", |line| line.contains("Session 1 done").then_some(())).await;
+        assert_eq!(left(), 1);
+        demo.signal(signal);
+        assert!(demo.end().await.success(), "{}", demo.log());
+        assert_eq!(left(), 0, "SIG{signal}");
+        assert!(!demo.log().contains("Session 3 done"), "it was over before it was stopped");
+    }
 }
 
 /// What the protocols' guide shows is part of what ships.

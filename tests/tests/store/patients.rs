@@ -16,6 +16,8 @@ async fn a_reference_is_found_in_its_own_clinic_only(bed: Bed) {
             let other = make_clinic(tx)?;
             let found = tx.patient_by_ref(clinic.id, "P-1")?.unwrap();
             assert_eq!((found.id, found.reference.as_str()), (patient.id, "P-1"));
+            assert_eq!(tx.patient_id_by_ref(clinic.id, "P-1")?, Some(patient.id));
+            assert_eq!(tx.patient_id_by_ref(other.id, "P-1")?, None);
             assert!(tx.patient_by_ref(other.id, "P-1")?.is_none());
             assert!(tx.patient_by_ref(clinic.id, "p-1")?.is_none());
             assert!(tx.insert_patient(clinic.id, "P-1", None, None)?.is_none());

@@ -142,6 +142,12 @@ async fn an_invitation_is_redeemed_once(bed: Bed) {
         let code = SecretString::from(code);
         bed.store.write(move |tx| tx.redeem_enrolment(&code)).await.unwrap()
     };
+    let of = async |code: &str| {
+        let code = SecretString::from(code);
+        bed.store.read(move |tx| tx.patient_of_enrolment(&code)).await.unwrap()
+    };
+    assert_eq!((of("code-1").await, of("code-2").await), (Some(id), Some(id)));
+    assert_eq!(of("code-3").await, None);
     assert_eq!(late("code-2").await, None, "expired");
     assert_eq!(late("code-3").await, None, "unknown");
 }

@@ -13,6 +13,7 @@ use jiff::{Span, Timestamp};
 
 use super::Failure;
 use super::logging::Logging;
+use super::serve::stopped;
 use stage::Stage;
 use story::Story;
 
@@ -68,14 +69,24 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
         return Err(Failure::Usage(format!("microneedling is not applied to the {area}")));
     }
     let completed_at = begin(&args)?;
+    // From here on: nothing may stay behind, whenever it is stopped.
+    let asked = tokio::spawn(stopped());
     let stage = Stage::set(completed_at, &args.zone).await?;
-    let story = Story::begin(&stage, &args, completed_at).await?;
+    let played = tokio::select! {
+        played = play(&stage, &args, completed_at) => played,
+        stop = asked => stop.map_err(Failure::work).flatten(),
+    };
+    stage.strike().await;
+    played
+}
+
+async fn play(stage: &Stage, args: &Args, completed_at: Timestamp) -> Result<(), Failure> {
+    let story = Story::begin(stage, args, completed_at).await?;
     story.tell().await?;
     if args.keep {
         stage.release();
         story.leave_running().await?;
     }
-    stage.strike().await;
     Ok(())
 }
 

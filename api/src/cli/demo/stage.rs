@@ -28,7 +28,24 @@ pub(super) struct Stage {
     pub(super) http: Http,
     pub(super) clinic: NewClinic,
     pub(super) scheduler: SchedulerHandle,
-    folder: PathBuf,
+    _folder: Folder,
+}
+
+/// A folder of the demo's own, until it is dropped.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn make(env: &Env) -> Result<Self, Failure> {
+        let path = std::env::temp_dir().join(format!("aftercare-demo-{}", env.uuid()));
+        std::fs::create_dir(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 impl Stage {
@@ -36,9 +53,8 @@ impl Stage {
     pub(super) async fn set(start: Timestamp, zone: &Zone) -> Result<Self, Failure> {
         let clock = Arc::new(StoryClock::new(start));
         let env = Env::with_clock(clock.clone());
-        let folder = std::env::temp_dir().join(format!("aftercare-demo-{}", env.uuid()));
-        std::fs::create_dir(&folder)?;
-        let url = format!("sqlite:{}", folder.join("aftercare.db").display());
+        let folder = Folder::make(&env)?;
+        let url = format!("sqlite:{}", folder.0.join("aftercare.db").display());
         let key = MasterKey::generate(&env);
         let store = Store::open(&url, key, env.clone(), StoreOptions::default()).await;
         let store = store.map_err(Failure::work)?;
@@ -63,7 +79,7 @@ impl Stage {
         let clinic = create_clinic(&store, "Pele Nova", zone.clone(), locale).await;
         let clinic = clinic.map_err(Failure::work)?;
         let http = Http::new(api.addr());
-        Ok(Self { clock, emulator, api, http, clinic, scheduler, folder })
+        Ok(Self { clock, emulator, api, http, clinic, scheduler, _folder: folder })
     }
 
     /// Lets the clock run with the system's.
@@ -78,6 +94,5 @@ impl Stage {
         self.api.stop(grace).await;
         self.scheduler.shutdown(grace).await;
         self.emulator.stop().await;
-        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
