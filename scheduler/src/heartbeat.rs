@@ -1,4 +1,5 @@
-//! The heartbeat: a cron job that wakes the dispatcher every second, and one that tidies up.
+//! The heartbeat: cron jobs that wake the dispatcher, finish erasures and seal the audit trail every
+//! second, and one that tidies up every hour.
 //!
 //! What is due is decided by the tables, so a tick that comes late, twice or never loses nothing.
 //! The cron scheduler reads the system's wall clock and can fall silent when that is set back; a
@@ -17,6 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
 use crate::metrics;
+use crate::sealing::{self, Sealing};
 
 /// Every second of every minute.
 const EVERY_SECOND: &str = "* * * * * *";
@@ -54,8 +56,9 @@ impl Pulse {
 /// Beats until `stop` turns true or its sender is gone.
 pub(crate) async fn run(wake: Arc<Notify>, store: Store, mut stop: watch::Receiver<bool>) {
     let pulse = Arc::new(Pulse { wake, last: Mutex::new(Instant::now()) });
+    let sealing = Arc::new(Sealing::new(store.clone()));
     while !*stop.borrow() {
-        let mut cron = match start(&pulse, &store).await {
+        let mut cron = match start(&pulse, &store, &sealing).await {
             Ok(cron) => Some(cron),
             Err(error) => {
                 tracing::error!(%error, "the heartbeat could not be started; trying again");
@@ -71,7 +74,11 @@ pub(crate) async fn run(wake: Arc<Notify>, store: Store, mut stop: watch::Receiv
     }
 }
 
-async fn start(pulse: &Arc<Pulse>, store: &Store) -> Result<JobScheduler, JobSchedulerError> {
+async fn start(
+    pulse: &Arc<Pulse>,
+    store: &Store,
+    sealing: &Arc<Sealing>,
+) -> Result<JobScheduler, JobSchedulerError> {
     let cron = JobScheduler::new().await?;
     let beats = Arc::clone(pulse);
     let job = Job::new_async(EVERY_SECOND, move |_, _| {
@@ -83,6 +90,12 @@ async fn start(pulse: &Arc<Pulse>, store: &Store) -> Result<JobScheduler, JobSch
     let job = Job::new_async(EVERY_SECOND, move |_, _| {
         let erasing = Arc::clone(&erasing);
         Box::pin(async move { erasing.finish().await })
+    })?;
+    cron.add(job).await?;
+    let sealing = Arc::clone(sealing);
+    let job = Job::new_async(EVERY_SECOND, move |_, _| {
+        let sealing = Arc::clone(&sealing);
+        Box::pin(async move { sealing.tick().await })
     })?;
     cron.add(job).await?;
     let store = store.clone();
@@ -107,8 +120,9 @@ impl Erasing {
     }
 }
 
-/// Forgets what nobody needs any more. What fails now is done in an hour.
+/// Forgets what nobody needs any more, and does what is done once a day. What fails now is done in an hour.
 pub(crate) async fn tidy(store: Store) {
+    sealing::daily(&store).await;
     let over = store.env().now().checked_sub(SESSIONS_KEPT).unwrap_or(Timestamp::MIN);
     match store.write(move |tx| tx.forget_sessions(over)).await {
         Ok(forgotten) => tracing::debug!(forgotten, "forgot old sessions"),
@@ -157,7 +171,7 @@ async fn watch_over(pulse: &Pulse, stop: &mut watch::Receiver<bool>) {
 mod tests {
     use aftercare::clock::Env;
     use aftercare::seal::MasterKey;
-    use aftercare::store::StoreOptions;
+    use aftercare::store::{AuditEntry, StoreOptions};
 
     use super::*;
 
@@ -171,14 +185,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn beats_and_stops() {
+    async fn beats_seals_and_stops() {
         let folder = tempfile::tempdir().unwrap();
         let store = store(folder.path()).await;
+        let entry =
+            AuditEntry { clinic_id: None, actor: "system", action: "x.done", subject: None };
+        store.write(move |tx| tx.append_audit(&entry)).await.unwrap();
         let wake = Arc::new(Notify::new());
         let (stop, stopped) = watch::channel(false);
-        let beating = tokio::spawn(run(Arc::clone(&wake), store, stopped));
+        let beating = tokio::spawn(run(Arc::clone(&wake), store.clone(), stopped));
         wake.notified().await;
-        wake.notified().await;
+        while store.verify_audit(None).await.unwrap().unsealed > 0 {
+            wake.notified().await;
+        }
         stop.send(true).unwrap();
         beating.await.unwrap();
     }

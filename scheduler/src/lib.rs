@@ -10,6 +10,7 @@ mod heartbeat;
 mod metrics;
 mod pause;
 pub mod push;
+mod sealing;
 mod status;
 
 use std::fmt;

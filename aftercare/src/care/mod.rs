@@ -18,6 +18,7 @@ mod phone_clock;
 mod plan;
 mod preferences;
 mod protocols;
+mod reading;
 mod receipts;
 mod signing_keys;
 mod snooze;
@@ -37,6 +38,7 @@ pub use patients::upsert_patient;
 pub use plan::{replan, replan_case};
 pub use preferences::{PreferencesError, PreferencesPatch, change_preferences};
 pub use protocols::{protocol_of, seed_protocols};
+pub use reading::{Reading, note_own_export, note_reading};
 pub use receipts::{Receipts, ReceiptsError, Reported, record_receipts};
 pub use signing_keys::{
     ACCESS_LIFETIME, PUBLISHED_AHEAD, Rotation, Turn, ensure_signing_key, needs_care,

@@ -39,6 +39,8 @@ struct Keys {
     signing: Zeroizing<[u8; 32]>,
     /// Makes look-up hashes.
     index: hmac::Key,
+    /// Chains the audit trail.
+    audit: hmac::Key,
 }
 
 impl MasterKey {
@@ -57,7 +59,8 @@ impl MasterKey {
             master: Zeroizing::new(*master),
             wrapping: derive(master, "wrap patients' keys"),
             signing: derive(master, "seal signing keys"),
-            index: hmac::Key::new(hmac::HMAC_SHA256, derive(master, "index").as_slice()),
+            index: mac_key(&derive(master, "index")),
+            audit: mac_key(&derive(master, "chain the audit trail")),
         }))
     }
 
@@ -167,16 +170,12 @@ impl MasterKey {
     /// The look-up hash of `parts` in one index. Parts are kept apart by their lengths, indexes by
     /// their names.
     pub(crate) fn index(&self, index: &str, parts: &[&[u8]]) -> Digest {
-        let mut mac = hmac::Context::with_key(&self.0.index);
-        for part in std::iter::once(index.as_bytes()).chain(parts.iter().copied()) {
-            mac.update(&(part.len() as u64).to_be_bytes());
-            mac.update(part);
-        }
-        let mut digest = [0; 32];
-        for (to, from) in digest.iter_mut().zip(mac.sign().as_ref()) {
-            *to = *from;
-        }
-        Digest(digest)
+        mac(&self.0.index, index, parts)
+    }
+
+    /// The link of the audit trail made of `parts`.
+    pub(crate) fn audit(&self, parts: &[&[u8]]) -> Digest {
+        mac(&self.0.audit, "audit.link", parts)
     }
 
     /// What the `server` table keeps to recognise this key by.
@@ -193,6 +192,23 @@ impl fmt::Debug for MasterKey {
 
 fn wrapped_at(patient: PatientId) -> Place {
     Place { column: "patients.key_wrapped", row: patient.0 }
+}
+
+fn mac_key(bytes: &[u8; 32]) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, bytes)
+}
+
+fn mac(key: &hmac::Key, name: &str, parts: &[&[u8]]) -> Digest {
+    let mut mac = hmac::Context::with_key(key);
+    for part in std::iter::once(name.as_bytes()).chain(parts.iter().copied()) {
+        mac.update(&(part.len() as u64).to_be_bytes());
+        mac.update(part);
+    }
+    let mut digest = [0; 32];
+    for (to, from) in digest.iter_mut().zip(mac.sign().as_ref()) {
+        *to = *from;
+    }
+    Digest(digest)
 }
 
 struct Length;

@@ -1,7 +1,7 @@
 //! The audit trail: who did what to which object, written in the same transaction as the deed.
 //!
-//! Rows hold opaque ids and keyed hashes only. They are chained later, in batches, so that intake
-//! never waits for the chain.
+//! Rows hold opaque ids and keyed hashes only. They are chained later, in batches (`audit_chain`), so that
+//! intake never waits for the chain.
 
 use diesel::prelude::*;
 use jiff::Timestamp;

@@ -64,6 +64,8 @@ pub(super) use with_conn;
 pub(super) enum Access {
     /// One consistent snapshot, no writes.
     Read,
+    /// One consistent snapshot, and rows that are added.
+    Note,
     /// Reads and writes.
     Write,
 }
@@ -80,9 +82,10 @@ impl Conn {
     pub(super) fn begin(&mut self, access: Access) -> Result<(), StoreError> {
         self.execute(match (&self, access) {
             (Self::Pg(_), Access::Read) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+            (Self::Pg(_), Access::Note) => "BEGIN ISOLATION LEVEL REPEATABLE READ",
             (Self::Pg(_), Access::Write) => "BEGIN ISOLATION LEVEL READ COMMITTED",
             (Self::Sqlite(_), Access::Read) => "BEGIN DEFERRED",
-            (Self::Sqlite(_), Access::Write) => "BEGIN IMMEDIATE",
+            (Self::Sqlite(_), Access::Note | Access::Write) => "BEGIN IMMEDIATE",
         })
     }
 

@@ -15,6 +15,7 @@
 
 mod amendments;
 mod audit;
+mod audit_chain;
 mod calendars;
 mod clinics;
 mod conn;
@@ -53,6 +54,7 @@ pub use amendments::{
     AmendedFields, AmendingEvent, Amendment, AmendmentKind, Booking, NewAmendment,
 };
 pub use audit::{AuditEntry, AuditRow};
+pub use audit_chain::{AuditFinding, AuditHead, AuditReport, SEAL_BATCH};
 pub use calendars::Calendar;
 pub use clinics::{ClientSecret, Clinic, PushContent};
 pub use consents::{Consent, ConsentKind};
@@ -216,6 +218,20 @@ impl Store {
         self.run(Access::Write, |inner| inner.unit(Access::Write, true, work)).await
     }
 
+    /// Runs `work` over one consistent snapshot, as [`Store::read`] does, and keeps what it adds: the
+    /// note that somebody read this. Nothing that was there may be changed.
+    ///
+    /// # Errors
+    /// As [`Store::write`]: what cannot be noted is not read.
+    pub async fn read_on_record<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+    {
+        self.run(Access::Note, |inner| inner.unit(Access::Note, true, work)).await
+    }
+
     /// Runs `work` as [`Store::write`] does and then takes everything back.
     ///
     /// # Errors
@@ -305,7 +321,7 @@ impl Inner {
     fn pool(&self, access: Access) -> &Arc<Pool> {
         match access {
             Access::Read => &self.readers,
-            Access::Write => &self.writers,
+            Access::Note | Access::Write => &self.writers,
         }
     }
 

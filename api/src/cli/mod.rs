@@ -1,6 +1,7 @@
 //! The command line. Results go to stdout, everything else to stderr; exit code 1 says that the
 //! work failed, 2 that the call was wrong.
 
+mod audit;
 mod demo;
 mod emulator;
 mod erasures;
@@ -54,6 +55,9 @@ enum Command {
     Pause(operate::PauseArgs),
     /// Send again
     Resume(operate::PauseArgs),
+    /// Work on the trail of who did what
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Work on the record of who was erased
     #[command(subcommand)]
     Erasures(erasures::Command),
@@ -111,6 +115,7 @@ fn carry_out(command: Command) -> Result<(), Failure> {
         Command::Keys(command) => wait_for(keys::keys(command)),
         Command::Pause(args) => wait_for(operate::pause(args, true)),
         Command::Resume(args) => wait_for(operate::pause(args, false)),
+        Command::Audit(command) => wait_for(audit::run(command)),
         Command::Erasures(command) => wait_for(erasures::run(command)),
         Command::FcmEmulator(args) => wait_for(emulator::run(args)),
     }

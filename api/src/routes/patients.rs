@@ -3,7 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse, get, post, put};
-use aftercare::care;
+use aftercare::care::{self, Reading};
 use aftercare::ids::ClinicId;
 use aftercare::store::{Patient, Tx};
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -121,8 +121,9 @@ async fn get_patient_timeline(
     let reference = reference.into_inner();
     let read = api
         .store
-        .read::<_, Problem, _>(move |tx| {
+        .read_on_record::<_, Problem, _>(move |tx| {
             let patient = known(tx, auth.clinic, &reference)?;
+            care::note_reading(tx, auth.clinic, Reading::Timeline(patient.id))?;
             care::timeline(tx, patient.id)?.ok_or_else(Problem::not_found)
         })
         .await?;

@@ -2,7 +2,7 @@
 
 use actix_web::web::{Data, Json, Path};
 use actix_web::{HttpResponse, delete, get};
-use aftercare::care::{self, ErasedBy};
+use aftercare::care::{self, ErasedBy, Reading};
 use aftercare::ids::PatientId;
 use utoipa_actix_web::service_config::ServiceConfig;
 
@@ -25,8 +25,14 @@ pub(super) fn routes(config: &mut ServiceConfig<'_>) {
 )]
 #[get("/v1/me/export")]
 async fn export_me(api: Data<Api>, auth: PatientAuth) -> Result<Json<Export>, Problem> {
-    let export = api.store.read(move |tx| care::export(tx, auth.patient)).await;
-    let export = export.map_err(Problem::from)?.ok_or_else(Problem::not_found)?;
+    let export = api
+        .store
+        .read_on_record::<_, Problem, _>(move |tx| {
+            let export = care::export(tx, auth.patient)?.ok_or_else(Problem::not_found)?;
+            care::note_own_export(tx, export.clinic.id, auth.patient)?;
+            Ok(export)
+        })
+        .await?;
     answer(&api, export, Reader::Patient)
 }
 
@@ -50,8 +56,9 @@ async fn export_patient(
     let reference = reference.into_inner();
     let export = api
         .store
-        .read::<_, Problem, _>(move |tx| {
+        .read_on_record::<_, Problem, _>(move |tx| {
             let patient = known(tx, auth.clinic, &reference)?;
+            care::note_reading(tx, auth.clinic, Reading::Export(patient.id))?;
             care::export(tx, patient.id)?.ok_or_else(Problem::not_found)
         })
         .await?;

@@ -3,7 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Json, Path};
 use actix_web::{HttpResponse, get, patch, post};
-use aftercare::care::{self, AmendError, RecordError, Recorded, Refusal, TreatmentView};
+use aftercare::care::{self, AmendError, Reading, RecordError, Recorded, Refusal, TreatmentView};
 use aftercare::ids::{ClinicId, TreatmentId};
 use aftercare::store::{StoreError, Treatment, TreatmentFilter, TreatmentState, Tx};
 use base64::Engine as _;
@@ -164,10 +164,13 @@ async fn list_treatments(
     let limit = query.limit.unwrap_or(PAGE);
     let page = api
         .store
-        .read::<_, Problem, _>(move |tx| {
+        .read_on_record::<_, Problem, _>(move |tx| {
             let Some(filter) = filter(tx, auth.clinic, query)? else { return Ok(Vec::new()) };
             let one_more = i64::from(limit) + 1;
             let treatments = tx.treatments_page(auth.clinic, &filter, after, one_more)?;
+            let shown = treatments.len().min(usize::try_from(limit).unwrap_or(usize::MAX));
+            let reading = filter.patient.map_or(Reading::Treatments(shown), Reading::TreatmentsOf);
+            care::note_reading(tx, auth.clinic, reading)?;
             Ok(care::treatment_views(tx, treatments)?)
         })
         .await?;
@@ -234,8 +237,15 @@ async fn get_treatment(
     id: Path<String>,
 ) -> Result<Json<TreatmentAnswer>, Problem> {
     let id = read_id(id.as_str())?;
-    let read = api.store.read(move |tx| care::treatment(tx, auth.clinic, id)).await;
-    read.map_err(Problem::from)?.map(|view| Json(view.into())).ok_or_else(Problem::not_found)
+    let view = api
+        .store
+        .read_on_record::<_, Problem, _>(move |tx| {
+            let view = care::treatment(tx, auth.clinic, id)?.ok_or_else(Problem::not_found)?;
+            care::note_reading(tx, auth.clinic, Reading::Treatment(id))?;
+            Ok(view)
+        })
+        .await?;
+    Ok(Json(view.into()))
 }
 
 /// Correct a treatment. Only the fields given change; reminders that were not sent follow, those that

@@ -22,15 +22,33 @@ fn is_unavailable(answer: &Answer) {
 }
 
 /// Ana's session is acknowledged and her phone has the first push; Bea's session is done.
-async fn before_the_outage(bed: Bed) -> (Stage, String) {
+async fn before_the_outage(bed: Bed) -> (Stage, Tokens) {
     let stage = Stage::set(bed).await;
     stage.treated("ana").await;
     stage.patient("bea").await;
     stage.phone("bea", "bea").await;
     stage.play("2026-11-22T15:56:00Z").await;
     assert_eq!(stage.pushes().len(), 1);
-    let token = stage.clinic_token().await;
-    (stage, token)
+    let tokens =
+        Tokens { clinic: stage.clinic_token().await, ana: stage.app("ana", "tablet").await };
+    (stage, tokens)
+}
+
+/// Good through the outage.
+struct Tokens {
+    clinic: String,
+    ana: String,
+}
+
+impl Tokens {
+    /// Ana's timeline, as the clinic asks for it, which leaves a note, and as she does.
+    async fn read(&self, stage: &Stage) -> [Answer; 2] {
+        let read = |path, token| stage.http.call("GET", path, Some(token), Body::None);
+        [
+            read("/v1/patients/ana/timeline", &self.clinic).await,
+            read("/v1/me/timeline", &self.ana).await,
+        ]
+    }
 }
 
 /// What was acknowledged is there, what was refused can be sent again, and the rest goes on.
@@ -46,22 +64,23 @@ async fn after_the_outage(stage: &Stage) {
 }
 
 /// Bea's session, posted during the outage.
-async fn posted(stage: &Stage, token: &str) -> Answer {
+async fn posted(stage: &Stage, clinic: &str) -> Answer {
     let event = done("visit-bea", "bea", stage.now());
-    stage.http.call("POST", "/v1/treatments", Some(token), Body::Json(&event)).await
+    stage.http.call("POST", "/v1/treatments", Some(clinic), Body::Json(&event)).await
 }
 
 #[tokio::test]
 async fn a_read_only_postgres_refuses_and_recovers() {
     let Some(bed) = Bed::postgres().await else { return };
-    let (stage, token) = before_the_outage(bed).await;
+    let (stage, tokens) = before_the_outage(bed).await;
     let database = stage.bed.database.as_ref().unwrap();
     let name = database.query("SELECT current_database()").remove(0);
     database.execute(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on"));
     database.execute(END_SESSIONS);
-    is_unavailable(&posted(&stage, &token).await);
-    let read = stage.http.call("GET", "/v1/patients/ana/timeline", Some(&token), Body::None).await;
-    assert_eq!(read.expect(200)["reminders"][0]["state"], "sent", "reading goes on");
+    is_unavailable(&posted(&stage, &tokens.clinic).await);
+    let [clinics, own] = tokens.read(&stage).await;
+    is_unavailable(&clinics);
+    assert_eq!(own.expect(200)["reminders"][0]["state"], "sent", "the app goes on");
     let ready = stage.http.call("GET", "/readyz", None, Body::None).await.expect(503);
     assert_eq!(ready["checks"][0]["detail"], "is read-only");
     stage.set_clock("2026-11-22T21:05:00Z");
@@ -84,12 +103,11 @@ async fn a_read_only_postgres_refuses_and_recovers() {
 #[tokio::test]
 async fn a_postgres_that_is_stopped_and_started_again_is_only_away() {
     let Some(bed) = Bed::own_postgres().await else { return };
-    let (stage, token) = before_the_outage(bed).await;
+    let (stage, tokens) = before_the_outage(bed).await;
     let database = stage.bed.database.as_ref().unwrap();
     database.stop_server();
-    is_unavailable(&posted(&stage, &token).await);
-    let read = stage.http.call("GET", "/v1/patients/ana/timeline", Some(&token), Body::None).await;
-    is_unavailable(&read);
+    is_unavailable(&posted(&stage, &tokens.clinic).await);
+    tokens.read(&stage).await.iter().for_each(is_unavailable);
     let ready = stage.http.call("GET", "/readyz", None, Body::None).await;
     assert_eq!(ready.expect(503)["status"], "not_ready");
     assert_eq!(stage.http.get("/healthz").await["status"], "ok");
@@ -106,13 +124,14 @@ async fn a_postgres_that_is_stopped_and_started_again_is_only_away() {
 /// Whoever copies the file as operators should not, or opens it with a tool, may hold its lock.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_sqlite_file_that_somebody_locks_is_only_busy() {
-    let (stage, token) = before_the_outage(Bed::sqlite().await).await;
+    let (stage, tokens) = before_the_outage(Bed::sqlite().await).await;
     let file = stage.bed.url.strip_prefix("sqlite:").unwrap();
     let mut other = SqliteConnection::establish(file).unwrap();
     other.batch_execute("BEGIN IMMEDIATE").unwrap();
-    is_unavailable(&posted(&stage, &token).await);
-    let read = stage.http.call("GET", "/v1/patients/ana/timeline", Some(&token), Body::None).await;
-    read.expect(200);
+    is_unavailable(&posted(&stage, &tokens.clinic).await);
+    let [clinics, own] = tokens.read(&stage).await;
+    is_unavailable(&clinics);
+    own.expect(200);
     other.batch_execute("ROLLBACK").unwrap();
     after_the_outage(&stage).await;
 }

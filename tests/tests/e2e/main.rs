@@ -13,6 +13,7 @@ mod process;
 mod stage;
 
 mod amend;
+mod audit;
 mod binary;
 mod calendar;
 mod canaries;

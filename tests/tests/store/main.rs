@@ -8,6 +8,7 @@
 )]
 
 mod amendments;
+mod audit;
 mod calendars;
 mod clinics;
 mod connections;

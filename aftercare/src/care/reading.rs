@@ -1,0 +1,58 @@
+//! The note that a clinic, or a patient, read what is held about patients.
+
+use crate::ids::{ClinicId, PatientId, TreatmentId};
+use crate::store::{AuditEntry, StoreError, Tx};
+
+/// What was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// A patient's timeline.
+    Timeline(PatientId),
+    /// Everything held about a patient.
+    Export(PatientId),
+    /// One treatment.
+    Treatment(TreatmentId),
+    /// A patient's treatments.
+    TreatmentsOf(PatientId),
+    /// So many treatments of whichever patients.
+    Treatments(usize),
+}
+
+/// Notes what a clinic read, in the unit of work that reads it.
+///
+/// # Errors
+/// When the database refuses.
+pub fn note_reading(tx: &mut Tx<'_>, clinic: ClinicId, reading: Reading) -> Result<(), StoreError> {
+    let (action, subject) = match reading {
+        Reading::Timeline(patient) => ("timeline.read", format!("patient:{patient}")),
+        Reading::Export(patient) => ("patient.exported", format!("patient:{patient}")),
+        Reading::Treatment(treatment) => ("treatment.read", format!("treatment:{treatment}")),
+        Reading::TreatmentsOf(patient) => ("treatments.read", format!("patient:{patient}")),
+        Reading::Treatments(count) => ("treatments.read", format!("treatments:{count}")),
+    };
+    note(tx, clinic, &format!("clinic:{clinic}"), action, &subject)
+}
+
+/// Notes that a patient took out everything held about them.
+///
+/// # Errors
+/// When the database refuses.
+pub fn note_own_export(
+    tx: &mut Tx<'_>,
+    clinic: ClinicId,
+    patient: PatientId,
+) -> Result<(), StoreError> {
+    let own = format!("patient:{patient}");
+    note(tx, clinic, &own, "patient.exported", &own)
+}
+
+fn note(
+    tx: &mut Tx<'_>,
+    clinic: ClinicId,
+    actor: &str,
+    action: &str,
+    subject: &str,
+) -> Result<(), StoreError> {
+    let entry = AuditEntry { clinic_id: Some(clinic), actor, action, subject: Some(subject) };
+    tx.append_audit(&entry).map(|_| ())
+}
