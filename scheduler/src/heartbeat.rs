@@ -10,27 +10,19 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use aftercare::care;
 use aftercare::store::Store;
-use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
+use crate::keeper::Keeper;
 use crate::metrics;
-use crate::sealing::{self, Sealing};
+use crate::sealing::Sealing;
 
 /// Every second of every minute.
 const EVERY_SECOND: &str = "* * * * * *";
 /// Once an hour, off the hours at which everything else happens.
 const HOURLY: &str = "0 23 * * * *";
-/// How long sessions that are over, and refresh tokens that were spent, stay known: for as long a
-/// stolen token that comes back still ends its whole family.
-const SESSIONS_KEPT: SignedDuration = SignedDuration::from_hours(24 * 30);
-/// How long an amendment waits for its session. It is no patient's yet, so no erasure reaches it.
-const AMENDMENTS_KEPT: SignedDuration = SignedDuration::from_hours(24 * 30);
-/// How many silent devices are dropped in one transaction, which locks their patients.
-const SILENT_AT_ONCE: i64 = 50;
 /// Ticks come up to half a second late; silence for longer than this is a fault.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// How often the watchdog looks.
@@ -54,11 +46,11 @@ impl Pulse {
 }
 
 /// Beats until `stop` turns true or its sender is gone.
-pub(crate) async fn run(wake: Arc<Notify>, store: Store, mut stop: watch::Receiver<bool>) {
+pub(crate) async fn run(wake: Arc<Notify>, keeper: Keeper, mut stop: watch::Receiver<bool>) {
     let pulse = Arc::new(Pulse { wake, last: Mutex::new(Instant::now()) });
-    let sealing = Arc::new(Sealing::new(store.clone()));
+    let sealing = Arc::new(Sealing::new(keeper.store.clone()));
     while !*stop.borrow() {
-        let mut cron = match start(&pulse, &store, &sealing).await {
+        let mut cron = match start(&pulse, &keeper, &sealing).await {
             Ok(cron) => Some(cron),
             Err(error) => {
                 tracing::error!(%error, "the heartbeat could not be started; trying again");
@@ -76,7 +68,7 @@ pub(crate) async fn run(wake: Arc<Notify>, store: Store, mut stop: watch::Receiv
 
 async fn start(
     pulse: &Arc<Pulse>,
-    store: &Store,
+    keeper: &Keeper,
     sealing: &Arc<Sealing>,
 ) -> Result<JobScheduler, JobSchedulerError> {
     let cron = JobScheduler::new().await?;
@@ -86,7 +78,8 @@ async fn start(
         Box::pin(async move { beats.beat() })
     })?;
     cron.add(job).await?;
-    let erasing = Arc::new(Erasing { store: store.clone(), busy: tokio::sync::Mutex::new(()) });
+    let erasing =
+        Arc::new(Erasing { store: keeper.store.clone(), busy: tokio::sync::Mutex::new(()) });
     let job = Job::new_async(EVERY_SECOND, move |_, _| {
         let erasing = Arc::clone(&erasing);
         Box::pin(async move { erasing.finish().await })
@@ -98,8 +91,11 @@ async fn start(
         Box::pin(async move { sealing.tick().await })
     })?;
     cron.add(job).await?;
-    let store = store.clone();
-    let job = Job::new_async(HOURLY, move |_, _| Box::pin(tidy(store.clone())))?;
+    let keeper = keeper.clone();
+    let job = Job::new_async(HOURLY, move |_, _| {
+        let keeper = keeper.clone();
+        Box::pin(async move { keeper.tidy().await })
+    })?;
     cron.add(job).await?;
     cron.start().await?;
     Ok(cron)
@@ -116,29 +112,6 @@ impl Erasing {
         let Ok(_alone) = self.busy.try_lock() else { return };
         if let Err(error) = self.store.finish_erasures().await {
             tracing::warn!(%error, "could not finish erasures; trying again");
-        }
-    }
-}
-
-/// Forgets what nobody needs any more, and does what is done once a day. What fails now is done in an hour.
-pub(crate) async fn tidy(store: Store) {
-    sealing::daily(&store).await;
-    let over = store.env().now().checked_sub(SESSIONS_KEPT).unwrap_or(Timestamp::MIN);
-    match store.write(move |tx| tx.forget_sessions(over)).await {
-        Ok(forgotten) => tracing::debug!(forgotten, "forgot old sessions"),
-        Err(error) => tracing::warn!(%error, "could not forget old sessions"),
-    }
-    let over = store.env().now().checked_sub(AMENDMENTS_KEPT).unwrap_or(Timestamp::MIN);
-    match store.write(move |tx| tx.forget_waiting_amendments(over)).await {
-        Ok(0) => {}
-        Ok(forgotten) => tracing::warn!(forgotten, "forgot amendments whose session never came"),
-        Err(error) => tracing::warn!(%error, "could not forget amendments that wait"),
-    }
-    loop {
-        match store.write(|tx| care::drop_silent_devices(tx, SILENT_AT_ONCE)).await {
-            Ok(0) => return,
-            Ok(dropped) => tracing::info!(dropped, "dropped the addresses of silent devices"),
-            Err(error) => return tracing::warn!(%error, "could not drop silent devices"),
         }
     }
 }
@@ -169,6 +142,7 @@ async fn watch_over(pulse: &Pulse, stop: &mut watch::Receiver<bool>) {
 
 #[cfg(test)]
 mod tests {
+    use aftercare::care::Retention;
     use aftercare::clock::Env;
     use aftercare::seal::MasterKey;
     use aftercare::store::{AuditEntry, StoreOptions};
@@ -191,9 +165,10 @@ mod tests {
         let entry =
             AuditEntry { clinic_id: None, actor: "system", action: "x.done", subject: None };
         store.write(move |tx| tx.append_audit(&entry)).await.unwrap();
+        let keeper = Keeper { store: store.clone(), retention: Retention::default() };
         let wake = Arc::new(Notify::new());
         let (stop, stopped) = watch::channel(false);
-        let beating = tokio::spawn(run(Arc::clone(&wake), store.clone(), stopped));
+        let beating = tokio::spawn(run(Arc::clone(&wake), keeper, stopped));
         wake.notified().await;
         while store.verify_audit(None).await.unwrap().unsealed > 0 {
             wake.notified().await;

@@ -7,6 +7,7 @@
 mod delivery;
 mod dispatcher;
 mod heartbeat;
+mod keeper;
 mod metrics;
 mod pause;
 pub mod push;
@@ -17,12 +18,14 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use aftercare::care::Retention;
 use aftercare::store::{Store, StoreError};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use dispatcher::{Dispatcher, Limits};
+use keeper::Keeper;
 use push::{Client, ClientError, DEFAULT_RATE, Endpoint, EndpointError, ServiceAccount};
 
 pub use dispatcher::RunSummary;
@@ -56,11 +59,13 @@ pub struct SchedulerConfig {
     /// Whether the heartbeat and the dispatcher's own loop run. Without it nothing happens but by
     /// [`SchedulerHandle::run_once`].
     pub heartbeat: bool,
+    /// How long patients are kept; looked at once an hour.
+    pub retention: Retention,
 }
 
 impl SchedulerConfig {
     /// The defaults: Google's server, 9,000 messages a second, 16 connections, 1,000 reminders
-    /// under way, claims of 500 for 60 s, and a heartbeat.
+    /// under way, claims of 500 for 60 s, a heartbeat, and patients kept for 13 months.
     #[must_use]
     pub fn new(credentials: ServiceAccount) -> Self {
         Self {
@@ -72,6 +77,7 @@ impl SchedulerConfig {
             batch: 500,
             lease: Duration::from_mins(1),
             heartbeat: true,
+            retention: Retention::default(),
         }
     }
 }
@@ -120,14 +126,14 @@ impl Scheduler {
             wake: Arc::clone(&wake),
             stop: stopped.clone(),
         });
+        let keeper = Keeper { store: dispatcher.store.clone(), retention: config.retention };
         let mut tasks = Vec::new();
         if config.heartbeat {
             let serving = Arc::clone(&dispatcher);
-            let store = dispatcher.store.clone();
             tasks.push(tokio::spawn(async move { serving.serve().await }));
-            tasks.push(tokio::spawn(heartbeat::run(wake, store, stopped)));
+            tasks.push(tokio::spawn(heartbeat::run(wake, keeper.clone(), stopped)));
         }
-        let inner = Inner { dispatcher, stop, tasks: Mutex::new(tasks) };
+        let inner = Inner { dispatcher, keeper, stop, tasks: Mutex::new(tasks) };
         Ok(SchedulerHandle(Arc::new(inner)))
     }
 }
@@ -151,6 +157,7 @@ pub struct SchedulerHandle(Arc<Inner>);
 
 struct Inner {
     dispatcher: Arc<Dispatcher>,
+    keeper: Keeper,
     stop: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -172,7 +179,7 @@ impl SchedulerHandle {
 
     /// Forgets what nobody needs any more, as the heartbeat has it done once an hour.
     pub async fn tidy(&self) {
-        heartbeat::tidy(self.0.dispatcher.store.clone()).await;
+        self.0.keeper.tidy().await;
     }
 
     /// How the scheduler is doing.

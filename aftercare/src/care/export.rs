@@ -4,8 +4,8 @@ use super::case::cases;
 use super::timeline::{ReminderView, TreatmentView};
 use crate::ids::PatientId;
 use crate::store::{
-    Amendment, AuditRow, Calendar, Clinic, Consent, Delivery, Device, Enrolment, Patient, Reminder,
-    Session, StoreError, Tx,
+    Amendment, AuditRow, Calendar, Clinic, Consent, Delivery, Device, Enrolment, Patient, Receipt,
+    Reminder, Session, Snooze, StoreError, Tx,
 };
 
 /// All that is stored about one patient, opened. Personal throughout: never logged.
@@ -26,6 +26,10 @@ pub struct Export {
     pub reminders: Vec<(Reminder, ReminderView)>,
     /// Every attempt to push one.
     pub deliveries: Vec<Delivery>,
+    /// What their phones reported of reminders.
+    pub receipts: Vec<Receipt>,
+    /// How they put reminders off.
+    pub snoozes: Vec<Snooze>,
     /// Their invitations to the app.
     pub enrolments: Vec<Enrolment>,
     /// Their calendar feed.
@@ -50,7 +54,8 @@ pub fn export(tx: &mut Tx<'_>, patient: PatientId) -> Result<Option<Export>, Sto
     let Some(case) = cases(tx, &[patient])?.pop() else { return Ok(None) };
     let consents = tx.consents(patient)?;
     let ids: Vec<_> = case.reminders.iter().map(|reminder| reminder.id).collect();
-    let deliveries = tx.deliveries_of(&ids)?;
+    let (deliveries, receipts) = (tx.deliveries_of(&ids)?, tx.receipts_of(&ids)?);
+    let snoozes = tx.snoozes_of(patient)?;
     let (enrolments, sessions) = (tx.enrolments(patient)?, tx.sessions(patient)?);
     let calendar = tx.calendar(&case.patient)?;
     let treatments = case.treatments.iter().map(|treatment| format!("treatment:{}", treatment.id));
@@ -74,6 +79,8 @@ pub fn export(tx: &mut Tx<'_>, patient: PatientId) -> Result<Option<Export>, Sto
         amendments,
         reminders,
         deliveries,
+        receipts,
+        snoozes,
         enrolments,
         calendar,
         sessions,

@@ -20,6 +20,7 @@ mod preferences;
 mod protocols;
 mod reading;
 mod receipts;
+mod retention;
 mod signing_keys;
 mod snooze;
 mod timeline;
@@ -40,6 +41,7 @@ pub use preferences::{PreferencesError, PreferencesPatch, change_preferences};
 pub use protocols::{protocol_of, seed_protocols};
 pub use reading::{Reading, note_own_export, note_reading};
 pub use receipts::{Receipts, ReceiptsError, Reported, record_receipts};
+pub use retention::{Retention, RetentionError, erase_if_over};
 pub use signing_keys::{
     ACCESS_LIFETIME, PUBLISHED_AHEAD, Rotation, Turn, ensure_signing_key, needs_care,
     replace_signing_keys, rotate_signing_keys, signing_key,

@@ -8,8 +8,7 @@ use super::case::{Case, Source, cases, key_of};
 use super::timeline::ReminderView;
 use crate::ids::{DeviceId, PatientId, ReminderId, TreatmentId};
 use crate::planner::{
-    Key, Member, ReminderState, ShiftCause, describe, explain, explain_shift, in_force, local,
-    rule_text,
+    Member, ReminderState, ShiftCause, explain, explain_shift, in_force, local, rule_text,
 };
 use crate::protocol::{RuleId, RuleKind, StepId};
 use crate::store::{
@@ -64,7 +63,7 @@ pub struct RuleBehind {
     pub protocol: String,
     /// Its version.
     pub protocol_version: u32,
-    /// Until when it holds; the latest end of all treatments behind it.
+    /// Until when it holds; the latest end of all treatments behind it, as it was said once it was.
     pub until: Option<Timestamp>,
     /// The treatments it holds for.
     pub treatment_ids: Vec<TreatmentId>,
@@ -170,12 +169,11 @@ impl Case {
     }
 
     fn rules_behind(&self, row: &Reminder) -> Vec<RuleBehind> {
-        let keys: Vec<Key> = row.members.iter().map(|member| member.key.clone()).collect();
-        let at = row.spoken_at();
-        let said = describe(&self.facts, &self.courses, &keys, at);
-        let held = in_force(&self.facts, at);
-        let behind = said.rule_ids.into_iter().filter_map(|id| {
-            let speaking = keys.iter().filter_map(|key| self.facts.treatment(key.treatment));
+        let said = row.said.as_ref().filter(|_| row.state == ReminderState::Sent);
+        let held = in_force(&self.facts, row.spoken_at());
+        let behind = self.reminder(row).rule_ids.into_iter().filter_map(|id| {
+            let speaking =
+                row.members.iter().filter_map(|member| self.facts.treatment(member.key.treatment));
             let speaking: Vec<_> =
                 speaking.filter(|treatment| treatment.protocol.rule(&id).is_some()).collect();
             let treatment = speaking.first()?;
@@ -189,7 +187,9 @@ impl Case {
                 quote: rule.quote.clone(),
                 protocol: treatment.protocol.slug.clone(),
                 protocol_version: treatment.protocol.version,
-                until: merged.and_then(|held| held.until),
+                until: said
+                    .and_then(|said| said.until.get(&id).copied())
+                    .unwrap_or_else(|| merged.and_then(|held| held.until)),
                 treatment_ids: merged.map_or(own, |held| held.treatment_ids.clone()),
                 rule: id,
             })

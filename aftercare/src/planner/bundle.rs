@@ -9,8 +9,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::ends::Ends;
 use super::message::message;
 use super::quiet::around;
-use super::step::Candidate;
-use super::{CourseState, Facts, Key, Member, Planned, ReminderState, ShiftCause};
+use super::step::{Candidate, may_go_out};
+use super::{CourseState, Facts, Key, Member, Planned, ReminderState, ShiftCause, Standing};
 use crate::ids::TreatmentId;
 use crate::protocol::Pacing;
 
@@ -33,11 +33,11 @@ pub(super) fn reminders(
     let mut bundles = pacer.bundle(free);
     bundles.extend(requeue(queued));
     bundles.sort_by_key(|bundle| bundle.due_at);
-    pacer.keep_gaps(&mut bundles);
-    let mut bundles = pacer.join_near(bundles);
+    // Before the gaps: what a full day joins needs none, and once it is due nobody would know of it.
     pacer.limit_days(&mut bundles);
-    let mut planned: Vec<_> =
-        bundles.into_iter().filter_map(|bundle| bundle.planned(facts, courses)).collect();
+    pacer.keep_gaps(&mut bundles);
+    let bundles = pacer.join_near(bundles).into_iter();
+    let mut planned: Vec<_> = bundles.filter_map(|bundle| bundle.planned(facts, courses)).collect();
     planned.sort_by(|a, b| (a.due_at, &a.key).cmp(&(b.due_at, &b.key)));
     planned
 }
@@ -229,7 +229,11 @@ impl Pacer<'_> {
 
     /// When the phone showed, or is about to show, what can no longer be moved.
     fn delivered(&self) -> impl Iterator<Item = Timestamp> {
-        let shown = |state| matches!(state, ReminderState::Sent | ReminderState::Claimed);
-        self.facts.standing.iter().filter(move |s| shown(s.state)).map(|s| s.due_at)
+        let shown = |standing: &&Standing| match standing.state {
+            ReminderState::Sent => true,
+            ReminderState::Claimed => may_go_out(self.facts, standing),
+            _ => false,
+        };
+        self.facts.standing.iter().filter(shown).map(|standing| standing.due_at)
     }
 }

@@ -118,7 +118,7 @@ fn by_member(facts: &Facts) -> BTreeMap<&Key, &Standing> {
 
 /// Whether a claimed reminder may go out as it is: one that speaks for a voided treatment, or
 /// without consent, is taken back and its other steps are planned anew.
-fn may_go_out(facts: &Facts, standing: &Standing) -> bool {
+pub(super) fn may_go_out(facts: &Facts, standing: &Standing) -> bool {
     standing.members.iter().all(|member| {
         facts.treatment(member.key.treatment).is_some_and(|treatment| {
             let step = treatment.protocol.step(&member.key.step);

@@ -82,7 +82,7 @@ impl Tx<'_> {
 
     /// Takes the locks that the deletion needs in everybody's order: the deletion itself would take
     /// them in an order of its own. Nothing has to open for it.
-    fn lock_everything_of(&mut self, id: PatientId) -> Result<(), StoreError> {
+    pub(super) fn lock_everything_of(&mut self, id: PatientId) -> Result<(), StoreError> {
         if let Conn::Pg(c) = &mut *self.conn {
             let c = &mut **c;
             // As whoever plans does, and not FOR UPDATE yet: whoever is settling must get its rows in.

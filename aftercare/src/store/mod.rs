@@ -33,6 +33,7 @@ mod protocols;
 mod queue;
 mod receipts;
 mod reminders;
+mod retention;
 mod schema;
 mod server;
 mod sessions;

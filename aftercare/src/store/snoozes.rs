@@ -59,4 +59,16 @@ impl Tx<'_> {
             .select(Snooze::as_select())
             .load(c))
     }
+
+    /// Every snooze of a patient's, the oldest first.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn snoozes_of(&mut self, patient: PatientId) -> Result<Vec<Snooze>, StoreError> {
+        with_conn!(self, |c| snoozes::table
+            .filter(snoozes::patient_id.eq(patient))
+            .order((snoozes::at, snoozes::id))
+            .select(Snooze::as_select())
+            .load(c))
+    }
 }

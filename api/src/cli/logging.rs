@@ -15,15 +15,23 @@ pub(super) enum LogFormat {
     Json,
 }
 
-/// Libraries speak up only when something is wrong; a refused request is the caller's business.
-const DEFAULT: &str = "info,tokio_cron_scheduler=warn,actix_server=warn,\
-    actix_http=off,tracing_actix_web=off";
+/// Libraries speak up only when something is wrong, whatever level is asked for: below that some write
+/// down what they were given. Naming one in the filter still opens it. A refused request is the
+/// caller's business.
+const LIBRARIES: &str = "tokio_cron_scheduler=warn,actix_server=warn,actix_web=warn,actix_http=off,\
+    tracing_actix_web=off,h2=warn,hyper=warn,hyper_util=warn,rustls=warn,mio=warn,tokio_postgres=warn";
 
 /// What is logged.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct Logging {
     /// What to log: a level, or directives such as info,aftercare=debug
-    #[arg(long, env = "AFTERCARE_LOG", hide_env_values = true, default_value = DEFAULT, value_name = "FILTER")]
+    #[arg(
+        long,
+        env = "AFTERCARE_LOG",
+        hide_env_values = true,
+        default_value = "info",
+        value_name = "FILTER"
+    )]
     log: String,
     /// How log lines look
     #[arg(
@@ -44,7 +52,7 @@ impl Logging {
 
     /// Starts logging, for the rest of the process.
     pub(super) fn start(&self) -> Result<(), Failure> {
-        let filter = EnvFilter::try_new(&self.log)
+        let filter = EnvFilter::try_new(format!("{LIBRARIES},{}", self.log))
             .map_err(|error| Failure::Usage(format!("--log \"{}\": {error}", self.log)))?;
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use aftercare::care::Retention;
 use aftercare::clock::{Clock, Env};
 use aftercare_api::{
     ApiConfig, ApiHandle, Check, Network, NothingElse, Readiness, Waker, start as start_api,
@@ -86,6 +87,16 @@ pub(super) struct Push {
         value_name = "NUMBER"
     )]
     rate: f64,
+    /// How long patients are kept after their last treatment; then they are erased. An ISO 8601
+    /// duration of years, months, weeks and days
+    #[arg(
+        long,
+        env = "AFTERCARE_RETENTION",
+        hide_env_values = true,
+        default_value_t = Retention::default(),
+        value_name = "DURATION"
+    )]
+    retention: Retention,
 }
 
 #[derive(Debug, Clone, clap::Args)]
@@ -242,7 +253,8 @@ impl Push {
             (url, None) => url.clone(),
         };
         let rate = Some(self.rate);
-        let config = SchedulerConfig { base_url, rate, ..SchedulerConfig::new(account) };
+        let retention = self.retention;
+        let config = SchedulerConfig { base_url, rate, retention, ..SchedulerConfig::new(account) };
         Ok(Prepared { config, emulator })
     }
 }

@@ -2,7 +2,7 @@
 
 use aftercare::care::{self, ReminderView};
 use aftercare::store::{
-    AuditRow, Consent, Delivery, Device, Enrolment, Patient, Reminder, Session,
+    AuditRow, Consent, Delivery, Device, Enrolment, Patient, Receipt, Reminder, Session, Snooze,
 };
 use jiff::Timestamp;
 use secrecy::ExposeSecret as _;
@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::care::{ClinicDto, ReminderDto};
 use super::treatments::{TreatmentAnswer, TreatmentDto};
+use super::why::{ReceiptDto, SnoozeDto};
 
 /// Everything held about a patient, as it is stored. Fields may be added.
 #[derive(Serialize, ToSchema)]
@@ -36,6 +37,10 @@ pub struct Export {
     pub reminders: Vec<ExportedReminder>,
     /// Every attempt to push one of them.
     pub deliveries: Vec<ExportedDelivery>,
+    /// What their phones reported of reminders.
+    pub receipts: Vec<ExportedReceipt>,
+    /// How they put reminders off.
+    pub snoozes: Vec<ExportedSnooze>,
     /// Their invitations to the app.
     pub enrolments: Vec<ExportedEnrolment>,
     /// Their calendar feed, if they have one. Its address is not here: whoever has it may read the feed.
@@ -196,6 +201,9 @@ pub struct ExportedReminder {
     /// The steps it carries, each with whatever moved it.
     #[schema(value_type = Vec<Object>, example = json!([{"key": {"treatment": "019abc3e-7a2c-7d10-8f00-3c5d1b2a4e6f", "step": "start"}}]))]
     pub steps: Value,
+    /// What it said when it was sent last, and until when it said that each rule holds.
+    #[schema(value_type = Option<std::collections::BTreeMap<String, Value>>, example = json!({"title": "Good morning", "body": "No makeup until today 15:40.", "rule_ids": ["no-makeup"], "until": {"no-makeup": "2026-11-23T15:40:00Z"}}))]
+    pub said: Option<Value>,
     /// How often it was taken up to be sent.
     #[schema(minimum = 0, example = 1)]
     pub attempts: u32,
@@ -246,6 +254,28 @@ pub struct ExportedDelivery {
     /// When the next one is due.
     #[schema(value_type = Option<String>, format = DateTime, example = "2026-11-22T15:41:02Z")]
     pub retry_at: Option<Timestamp>,
+}
+
+/// What a phone reported of a reminder.
+#[derive(Serialize, ToSchema)]
+pub struct ExportedReceipt {
+    /// The reminder.
+    #[schema(value_type = String, example = "019abc3e-7a2c-7d10-8f00-3c5d1b2a4e6f")]
+    pub reminder_id: Uuid,
+    /// The same as it is told of one reminder.
+    #[serde(flatten)]
+    pub receipt: ReceiptDto,
+}
+
+/// One time that a reminder was put off.
+#[derive(Serialize, ToSchema)]
+pub struct ExportedSnooze {
+    /// The reminder.
+    #[schema(value_type = String, example = "019abc3e-7a2c-7d10-8f00-3c5d1b2a4e6f")]
+    pub reminder_id: Uuid,
+    /// The same as it is told of one reminder.
+    #[serde(flatten)]
+    pub snooze: SnoozeDto,
 }
 
 /// One invitation to the app; the code itself is stored nowhere.
@@ -353,6 +383,8 @@ impl Export {
             amendments: amendments.collect::<serde_json::Result<_>>()?,
             reminders: reminders.collect::<serde_json::Result<_>>()?,
             deliveries: export.deliveries.into_iter().map(Into::into).collect(),
+            receipts: export.receipts.into_iter().map(Into::into).collect(),
+            snoozes: export.snoozes.into_iter().map(Into::into).collect(),
             enrolments: export.enrolments.into_iter().map(Into::into).collect(),
             calendars: export
                 .calendar
@@ -405,6 +437,7 @@ fn reminder(row: Reminder, view: ReminderView) -> serde_json::Result<ExportedRem
         treatment_id: row.treatment_id.0,
         step: row.step_id.to_string(),
         steps: serde_json::to_value(row.members)?,
+        said: row.said.map(serde_json::to_value).transpose()?,
         attempts: row.attempts,
         attempt_at: row.attempt_at,
         sent_at: row.sent_at,
@@ -438,6 +471,18 @@ impl From<Delivery> for ExportedDelivery {
             at: delivery.at,
             retry_at: delivery.retry_at,
         }
+    }
+}
+
+impl From<Receipt> for ExportedReceipt {
+    fn from(receipt: Receipt) -> Self {
+        Self { reminder_id: receipt.reminder_id.0, receipt: receipt.into() }
+    }
+}
+
+impl From<Snooze> for ExportedSnooze {
+    fn from(snooze: Snooze) -> Self {
+        Self { reminder_id: snooze.reminder_id.0, snooze: snooze.into() }
     }
 }
 

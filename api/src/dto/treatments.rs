@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aftercare::care::{PatientRef, SessionDone, SessionPatch, TreatmentView};
+use aftercare::patch::Patch;
 use aftercare::planner::local;
 use aftercare::protocol::Area;
+use aftercare::store::Booking;
 use aftercare::zone::Zone;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -160,8 +162,8 @@ pub struct TreatmentPatch {
     #[schema(min_length = 1, max_length = 64, example = "microneedling")]
     pub protocol: Option<String>,
     /// When the next session is booked for; null takes the booking back.
-    #[schema(value_type = Option<String>, format = DateTime, example = "2026-12-22T15:00:00Z")]
-    pub next_session_at: Option<Option<Timestamp>>,
+    #[schema(required = false, value_type = Option<String>, format = DateTime, example = "2026-12-22T15:00:00Z")]
+    pub next_session_at: Patch<Timestamp>,
     /// Up to 16 short strings of the clinic's own, in place of all that were there.
     #[schema(value_type = Option<BTreeMap<String, String>>, example = json!({"room": "2"}))]
     pub metadata: Option<BTreeMap<String, String>>,
@@ -174,7 +176,7 @@ impl FromFields for TreatmentPatch {
             time_zone: fields.optional("time_zone", parse::zone),
             areas: fields.optional("areas", parse::words),
             protocol: fields.optional("protocol", parse::text(64)),
-            next_session_at: fields.nullable("next_session_at", parse::instant),
+            next_session_at: fields.patch("next_session_at", parse::instant),
             metadata: fields.optional("metadata", parse::metadata),
         })
     }
@@ -182,12 +184,17 @@ impl FromFields for TreatmentPatch {
 
 impl From<TreatmentPatch> for SessionPatch {
     fn from(patch: TreatmentPatch) -> Self {
+        let next_session = match patch.next_session_at {
+            Patch::Keep => None,
+            Patch::Clear => Some(Booking::None),
+            Patch::Set(at) => Some(Booking::At(at)),
+        };
         Self {
             completed_at: patch.completed_at,
             time_zone: patch.time_zone,
             areas: patch.areas,
             protocol: patch.protocol,
-            next_session: patch.next_session_at.map(Into::into),
+            next_session,
             metadata: patch.metadata,
         }
     }

@@ -77,7 +77,7 @@ pub struct RuleBehindDto {
     /// The version of the protocol.
     #[schema(example = 1, minimum = 1)]
     pub protocol_version: u32,
-    /// Until when it holds, the latest end of all its treatments; null = open-ended, or it does not hold.
+    /// Until when it holds, the latest end of all its treatments, as it was said if it was sent; null = open-ended, or it does not hold.
     #[schema(value_type = Option<String>, format = DateTime, example = "2026-11-23T15:40:00Z")]
     pub until: Option<Timestamp>,
     /// Every treatment it holds for.

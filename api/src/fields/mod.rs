@@ -80,21 +80,6 @@ impl<'a> Fields<'a> {
         self.noted(name, parse(value))
     }
 
-    /// A field whose null says something: `Some(None)` is null, `None` absent (or its fault is noted).
-    pub fn nullable<T>(
-        &mut self,
-        name: &'static str,
-        parse: impl FnOnce(&Value) -> Result<T, Faults>,
-    ) -> Option<Option<T>> {
-        match self.values.get(name) {
-            Some(Value::Null) => {
-                self.asked.push(name);
-                Some(None)
-            }
-            _ => self.optional(name, parse).map(Some),
-        }
-    }
-
     /// A field of a merge: absent keeps what there is, null empties it, a value replaces it. A value with
     /// a fault keeps it too, once the fault is noted.
     pub fn patch<T>(
@@ -102,7 +87,10 @@ impl<'a> Fields<'a> {
         name: &'static str,
         parse: impl FnOnce(&Value) -> Result<T, Faults>,
     ) -> Patch<T> {
-        self.nullable(name, parse).map_or(Patch::Keep, Patch::from)
+        if self.takes_null(name) {
+            return Patch::Clear;
+        }
+        self.optional(name, parse).map_or(Patch::Keep, Patch::Set)
     }
 
     /// An object of a merge, which is replaced as a whole; else as [`Fields::patch`].
@@ -111,13 +99,19 @@ impl<'a> Fields<'a> {
         name: &'static str,
         read: impl FnOnce(&mut Fields<'_>) -> Option<T>,
     ) -> Patch<T> {
-        match self.values.get(name) {
-            Some(Value::Null) => {
-                self.asked.push(name);
-                Patch::Clear
-            }
-            _ => self.object(name, read).map_or(Patch::Keep, Patch::Set),
+        if self.takes_null(name) {
+            return Patch::Clear;
         }
+        self.object(name, read).map_or(Patch::Keep, Patch::Set)
+    }
+
+    /// Whether the field was sent as null; then it is asked for.
+    fn takes_null(&mut self, name: &'static str) -> bool {
+        let null = self.values.get(name).is_some_and(Value::is_null);
+        if null {
+            self.asked.push(name);
+        }
+        null
     }
 
     /// An object inside this one, read with the same care.

@@ -17,8 +17,10 @@ const SHOWN: &[(&str, &str)] = &[
     ("deliveries", "deliveries"),
     ("devices", "devices"),
     ("enrolments", "enrolments"),
+    ("receipts", "receipts"),
     ("reminders", "reminders"),
     ("sessions", "sessions"),
+    ("snoozes", "snoozes"),
     ("treatments", "treatments"),
 ];
 
@@ -38,6 +40,14 @@ async fn a_whole_life(stage: &Stage, name: &str) -> String {
     feed.expect(200);
     stage.set_clock("2026-11-22T15:55:00Z");
     stage.run().await;
+    let push = stage.pushes().pop().unwrap();
+    let seen =
+        json!([{"reminder_id": push.reminder, "kind": "displayed", "at": push.at.to_string()}]);
+    let path = "/v1/me/receipts";
+    stage.http.call("POST", path, Some(&token), Body::Json(&seen)).await.expect(200);
+    let path = format!("/v1/me/reminders/{}/snooze", push.reminder);
+    let later = json!({"minutes": 30});
+    stage.http.call("POST", &path, Some(&token), Body::Json(&later)).await.expect(200);
     token
 }
 

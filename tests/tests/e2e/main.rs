@@ -31,6 +31,7 @@ mod phones;
 mod races;
 mod readme;
 mod refusals;
+mod retention;
 mod secrecy;
 mod snooze;
 mod story;

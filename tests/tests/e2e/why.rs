@@ -171,9 +171,33 @@ async fn the_zone_comes_from_whoever_knows_best(bed: Bed) {
     bea.call("GET", &path, Body::None).await.problem(404, "not-found");
 }
 
+async fn what_was_said_stays_what_was_said(bed: Bed) {
+    let stage = Stage::set(bed).await;
+    let (app, treated) = stage.treated_with_app("ana").await;
+    stage.play("2026-11-22T15:55:00Z").await;
+    let start = step(&stage, &treated, "start").await;
+    let before = why(&app, &start).await;
+    assert_eq!(before["rules"][3]["until"], "2026-11-23T15:40:00Z");
+    let path = format!("/v1/treatments/{}", treated["treatment"]["id"].as_str().unwrap());
+    let corrected = json!({"completed_at": "2026-11-22T15:10:00Z"});
+    stage.clinic("PATCH", &path, Body::Json(&corrected)).await.expect(200);
+    app.wish(json!({"locale": "es", "muted_rules": ["hydrate"]})).await;
+    let after = why(&app, &start).await;
+    for told in ["title", "body", "rule_ids"] {
+        assert_eq!(after["reminder"][told], before["reminder"][told]);
+    }
+    let ends = |told: &Value| {
+        let all = told["rules"].as_array().unwrap().iter();
+        all.map(|one| (one["rule"].clone(), one["until"].clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(ends(&after), ends(&before));
+    assert_eq!(after["treatments"][0]["completed_at"], "2026-11-22T15:10:00Z");
+}
+
 on_both_engines!(
     it_names_rules_treatments_zone_and_every_push,
     it_names_every_shift_and_merge,
     what_another_one_says_is_found_there,
     the_zone_comes_from_whoever_knows_best,
+    what_was_said_stays_what_was_said,
 );

@@ -46,19 +46,26 @@ async fn the_earliest_receipt_of_a_kind_is_kept(bed: Bed) {
 
 async fn snoozes_are_a_history_and_the_row_knows_the_last(bed: Bed) {
     let (_, patient) = clinic_and_patient(&bed.store).await;
+    let of = patient.id;
+    let made = bed.store.write(move |tx| {
+        let treatment = make_treatment(tx, &patient, "visit-1")?;
+        let now = tx.now();
+        let mut row = reminder(tx, &treatment, "start", now);
+        tx.save_reminders(std::slice::from_ref(&row))?;
+        row.snoozed_until = Some(now + HOUR);
+        tx.save_reminders(std::slice::from_ref(&row))?;
+        assert_eq!(tx.reminder(patient.id, row.id)?.unwrap().snoozed_until, Some(now + HOUR));
+        let first = tx.insert_snooze(patient.id, row.id, now + HOUR)?;
+        assert_eq!((first.at, first.until), (now, now + HOUR));
+        Ok::<_, StoreError>((row.id, first))
+    });
+    let (id, first) = made.await.unwrap();
+    bed.clock.set(bed.now() + MINUTE);
     bed.store
         .write(move |tx| {
-            let treatment = make_treatment(tx, &patient, "visit-1")?;
-            let now = tx.now();
-            let mut row = reminder(tx, &treatment, "start", now);
-            tx.save_reminders(std::slice::from_ref(&row))?;
-            row.snoozed_until = Some(now + HOUR);
-            tx.save_reminders(std::slice::from_ref(&row))?;
-            assert_eq!(tx.reminder(patient.id, row.id)?.unwrap().snoozed_until, Some(now + HOUR));
-            let first = tx.insert_snooze(patient.id, row.id, now + MINUTE)?;
-            let second = tx.insert_snooze(patient.id, row.id, now + HOUR)?;
-            assert_eq!((first.at, second.until), (now, now + HOUR));
-            assert_eq!(tx.snoozes(row.id)?, [first, second]);
+            let second = tx.insert_snooze(of, id, tx.now() + MINUTE)?;
+            assert_eq!(tx.snoozes(id)?, [first.clone(), second.clone()]);
+            assert_eq!(tx.snoozes_of(of)?, [first, second]);
             Ok::<_, StoreError>(())
         })
         .await
