@@ -112,7 +112,8 @@ def known(name, path):
         case "ref" | "patient_ref":
             return WORLD.choose(RANDOM, WORLD.references, None)
         case "id" if path.startswith("/v1/treatments"):
-            return WORLD.choose(RANDOM, WORLD.treatments, None)
+            latest = WORLD.alive().treatment
+            return choose([latest, WORLD.choose(RANDOM, WORLD.treatments, latest)])
         case "id" | "reminder_id":
             # The first was sent at once, so that it can be put off.
             first, *others = WORLD.alive().reminders
@@ -148,7 +149,9 @@ def known(name, path):
         case "muted_rules":
             return [choose(["hydrate", "no-makeup"])]
         case "minutes":
-            return RANDOM.randrange(1, 30)
+            return RANDOM.randrange(5, 30)
+        case "metadata":
+            return {"room": str(RANDOM.randrange(9))}
     return None
 
 
@@ -184,6 +187,11 @@ def learn(case, response):
         if path == "/v1/me" or phone and phone.reference == erased:
             WORLD.phone = None
         return
+    if path.endswith("/snooze"):
+        # What was sent is put off by now; another patient's can be next.
+        WORLD.phone = None
+    if path == "/v1/treatments/{id}/void":
+        WORLD.voided((case.path_parameters or {}).get("id"))
     try:
         answer = response.json()
     except ValueError:

@@ -127,6 +127,14 @@ class World:
             if self.phone is not None and token == self.phone.token:
                 self.phone = None
 
+    def voided(self, treatment):
+        """A treatment was taken back: it can be corrected no more."""
+        with self.lock:
+            if treatment in self.treatments:
+                self.treatments.remove(treatment)
+            if self.phone is not None and self.phone.treatment == treatment:
+                self.phone = None
+
     @staticmethod
     def keep(among, value):
         if value not in among:
