@@ -1,16 +1,19 @@
 //! Words that must not get out: each field that a patient or a clinic fills is filled with a word that
 //! occurs nowhere else, and then everything that leaves the server or stays on its disk is searched for it.
 
-use std::path::{Path, PathBuf};
+mod disk;
+mod envelope;
 
-use aftercare_tests::postgres;
+use std::path::PathBuf;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use diesel::connection::{Connection as _, SimpleConnection as _};
-use diesel::sqlite::SqliteConnection;
 use fcm_emulator::{Emulator, EmulatorConfig, EmulatorHandle};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
+
+use disk::Disk;
+use envelope::{Key, Sealed};
 
 use crate::http::{Body, Http, wait_for};
 use crate::process::{Clinic, Server, aftercare, now, run};
@@ -22,6 +25,11 @@ const PATIENTS: &str = "Kanarie7Zq";
 const CLINICS: &str = "Klinik5Xv";
 /// The clinic's own words stand in clear in its row, so that its patients can be shown them.
 const IN_CLEAR: [&str; 2] = ["Klinik5Xv Praxis", "+351 Klinik5Xv"];
+/// Which notice a patient agreed to: in clear, until the patient is erased.
+const NOTICE: &str = "Klinik5Xv-notice";
+/// The file of erasures, and that of the master key.
+const ERASURES: &str = "erasures";
+const KEY_FILE: &str = "master.key";
 
 /// Words as they may be written, each with the name of the writing, by their first byte.
 struct Needles(Vec<Vec<(String, Vec<u8>)>>);
@@ -73,54 +81,6 @@ fn writings(word: &str) -> Vec<(String, Vec<u8>)> {
     forms.into_iter().map(|(name, bytes)| (format!("{word} ({name})"), bytes)).collect()
 }
 
-/// Where one engine keeps its files, and how to make it write them.
-struct Disk {
-    settings: Vec<(&'static str, String)>,
-    files: Vec<PathBuf>,
-    run_sql: Box<dyn Fn(&str)>,
-    flush: &'static str,
-}
-
-fn sqlite(folder: &Path) -> Disk {
-    let file = folder.join("aftercare.db");
-    let name = file.to_str().unwrap().to_owned();
-    let run_sql = move |sql: &str| {
-        SqliteConnection::establish(&name).unwrap().batch_execute(sql).unwrap();
-    };
-    Disk {
-        settings: Vec::new(),
-        files: vec![file.clone(), file.with_extension("db-wal")],
-        run_sql: Box::new(run_sql),
-        flush: "SELECT 1",
-    }
-}
-
-fn postgres() -> Option<Disk> {
-    let database = postgres::on_its_own_server()?;
-    Some(Disk {
-        settings: vec![
-            ("DATABASE_URL", database.url()),
-            ("AFTERCARE_KEY_FILE", "master.key".to_owned()),
-        ],
-        files: vec![database.files()],
-        run_sql: Box::new(move |sql| database.execute(sql)),
-        flush: "CHECKPOINT",
-    })
-}
-
-/// Every file below a path, whole.
-fn contents(path: &Path, into: &mut Vec<(PathBuf, Vec<u8>)>) {
-    if path.is_dir() {
-        for entry in std::fs::read_dir(path).unwrap() {
-            contents(&entry.unwrap().path(), into);
-        }
-    } else if path.is_file()
-        && let Ok(bytes) = std::fs::read(path)
-    {
-        into.push((path.to_owned(), bytes));
-    }
-}
-
 /// A server with one clinic of which everything is a canary, and its patient's app.
 struct Cage {
     disk: Disk,
@@ -130,7 +90,7 @@ struct Cage {
     app: String,
     /// Nobody but their holders may ever see these.
     secrets: Vec<String>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Cage {
@@ -140,6 +100,7 @@ impl Cage {
         let command = || {
             let mut command = aftercare(folder.path());
             command.envs(disk.settings.iter().map(|(name, value)| (*name, value)));
+            command.env("AFTERCARE_KEY_FILE", KEY_FILE).env("AFTERCARE_ERASURES", ERASURES);
             command
         };
         assert!(run(command().arg("migrate")).status.success());
@@ -155,7 +116,7 @@ impl Cage {
         let secret = account["client_secret"].as_str().unwrap().to_owned();
         let secrets = vec![secret, clinic.token().to_owned()];
         let app = String::new();
-        Self { disk, fcm, server, clinic, app, secrets, _folder: folder }
+        Self { disk, fcm, server, clinic, app, secrets, folder }
     }
 
     fn http(&self) -> Http {
@@ -191,6 +152,39 @@ impl Cage {
             self.clinic.call("GET", &path, Body::None).await;
         }
         wait_for("the push", async || (!self.fcm.accepted().is_empty()).then_some(())).await;
+        let push = self.fcm.accepted()[0].message.clone();
+        let amended = json!({"metadata": {word("name"): word("amended")}, "areas": ["face"]});
+        let treatment = treated["treatment"]["id"].as_str().unwrap();
+        let path = format!("/v1/treatments/{treatment}");
+        self.clinic.call("PATCH", &path, Body::Json(&amended)).await;
+        self.use_the_app(&push["data"]["reminder_id"]).await;
+        let neighbour = json!({"time_zone": "Europe/Lisbon", "locale": "en"});
+        let path = format!("/v1/patients/{}", word("neighbour"));
+        self.clinic.call("PUT", &path, Body::Json(&neighbour)).await;
+    }
+
+    /// What the app does for a patient who was reminded.
+    async fn use_the_app(&mut self, reminder: &Value) {
+        let receipts =
+            json!([{"reminder_id": reminder, "kind": "displayed", "at": now().to_string()}]);
+        let wishes = json!({"muted_rules": ["hydrate"], "exercise_hour": "19:00"});
+        let at = now().to_string();
+        let consent = json!({"granted": true, "notice_version": NOTICE, "at": at});
+        for (method, path, body) in [
+            ("POST", "/v1/me/receipts", Body::Json(&receipts)),
+            ("PATCH", "/v1/me/preferences", Body::Json(&wishes)),
+            ("PUT", "/v1/me/consents/recall", Body::Json(&consent)),
+            ("GET", "/v1/me/export", Body::None),
+        ] {
+            self.http().call(method, path, Some(&self.app), body).await.expect(200);
+        }
+        let path = "/v1/me/calendar";
+        let calendar = self.http().call("GET", path, Some(&self.app), Body::None).await.expect(200);
+        let (_, feed) = calendar["url"].as_str().unwrap().split_once("/calendar/").unwrap();
+        let answer = self.http().call("GET", &format!("/calendar/{feed}"), None, Body::None).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        Needles::of(&[PATIENTS, CLINICS]).absent("the calendar feed", answer.text().as_bytes());
+        self.secrets.push(feed.strip_suffix(".ics").unwrap().to_owned());
     }
 
     /// Requests that are wrong, a canary in each value of theirs: what the caller is told repeats none. Names
@@ -215,6 +209,13 @@ impl Cage {
         let guess = format!("grant_type=client_credentials&client_id={word}&client_secret={word}");
         let redeem = json!({"code": word, "installation_id": word});
         let text = Value::String(word.clone());
+        let receipts = json!([{"reminder_id": word, "kind": word, "at": word}]);
+        let wishes = json!({
+            "time_zone": word, "locale": format!("{word}!"), "quiet_hours": {"from": word, "until": word},
+            "exercise_hour": word, "push_content": word, "muted_rules": word,
+        });
+        let consent = json!({"granted": word, "notice_version": [word], "at": word});
+        let snooze = json!({"minutes": word});
         for (method, path, token, body) in [
             ("POST", "/v1/treatments".to_owned(), clinic, Body::Json(&event)),
             ("POST", "/v1/treatments".to_owned(), clinic, Body::Json(&unknown)),
@@ -227,12 +228,21 @@ impl Cage {
                 Body::None,
             ),
             ("GET", format!("/v1/treatments/{word}"), clinic, Body::None),
+            ("PATCH", format!("/v1/treatments/{word}"), clinic, Body::Json(&event)),
             ("GET", format!("/v1/patients/{word}/timeline"), clinic, Body::None),
+            ("GET", format!("/v1/patients/{word}/export"), clinic, Body::None),
+            ("DELETE", format!("/v1/patients/{word}"), clinic, Body::None),
             ("PUT", format!("/v1/patients/{word}%40example.org"), clinic, Body::Json(&json!({}))),
             ("GET", format!("/v1/protocols/{word}"), clinic, Body::None),
             ("PUT", format!("/v1/me/devices/{word}"), app, Body::Json(&phone)),
             ("DELETE", format!("/v1/me/devices/{word}"), app, Body::None),
             ("GET", format!("/v1/me/can?activity={word}&at={word}"), app, Body::None),
+            ("POST", "/v1/me/receipts".to_owned(), app, Body::Json(&receipts)),
+            ("POST", format!("/v1/me/reminders/{word}/snooze"), app, Body::Json(&snooze)),
+            ("PATCH", "/v1/me/preferences".to_owned(), app, Body::Json(&wishes)),
+            ("PUT", "/v1/me/consents/recall".to_owned(), app, Body::Json(&consent)),
+            ("GET", format!("/v1/me/consents/{word}"), app, Body::None),
+            ("GET", format!("/calendar/{word}.ics"), None, Body::None),
             ("GET", format!("/v1/{word}"), app, Body::None),
             ("GET", "/v1/treatments".to_owned(), Some(word.as_str()), Body::None),
             ("POST", "/v1/oauth/token".to_owned(), None, Body::Form(&form)),
@@ -270,9 +280,7 @@ impl Cage {
         assert!(metrics.contains("/v1/patients/{ref}/timeline"), "it is counted");
         both.absent("the metrics", metrics.as_bytes());
 
-        let (mut files, mut seen) = (Vec::new(), 0);
-        (self.disk.run_sql)(self.disk.flush);
-        self.disk.files.iter().for_each(|path| contents(path, &mut files));
+        let (files, mut seen) = (self.disk.read(), 0);
         let (kept, clear) =
             (Needles::of(&[&secrets[..], &[PATIENTS]].concat()), Needles::of(&IN_CLEAR));
         for (path, bytes) in &files {
@@ -283,6 +291,72 @@ impl Cage {
         assert!(seen > 0, "the clinic's own words are there, so the search sees what is in clear");
         println!("canaries: {} files, {bytes} bytes, {} log bytes", files.len(), log.len());
     }
+
+    /// Erases the patient, and tries whatever is left on whatever was sealed for them.
+    async fn forget(&self) {
+        let mut known = [envelope::NOT_PATIENTS.map(str::to_owned).as_slice(), &[]].concat();
+        let patients = envelope::COLUMNS.map(|(table, _, column)| format!("{table}.{column}"));
+        known.extend(patients.clone());
+        known.sort();
+        let mut columns = (self.disk.query)(self.disk.columns);
+        columns.sort();
+        assert_eq!(columns, known, "whose is a new column?");
+
+        let path = format!("/v1/patients/{PATIENTS}-ref");
+        let before = self.disk.sealed();
+        let keys = self.keys(&before);
+        let opens =
+            |keys: &[Key], sealed: &Sealed| keys.iter().any(|key| sealed.open(key).is_some());
+        for sealed in &before {
+            assert!(opens(&keys, sealed), "{} opens before", sealed.column);
+        }
+        for column in &patients {
+            assert!(before.iter().any(|sealed| sealed.column == *column), "no {column} to forget");
+        }
+        self.clinic.attempt("DELETE", &path, Body::None).await.expect(204);
+
+        let after = self.disk.sealed();
+        let (keys, wrapping) = (self.keys(&after), self.wrapping()[0]);
+        assert!(after.iter().all(|sealed| opens(&keys, sealed)), "the neighbour's opens still");
+        let gone: Vec<&Sealed> = before.iter().filter(|sealed| !after.contains(sealed)).collect();
+        let (wrapped, gone): (Vec<&Sealed>, Vec<&Sealed>) =
+            gone.into_iter().partition(|sealed| sealed.is_key());
+        assert_eq!((wrapped.len(), after.len()), (1, 2), "the neighbour's name and key are left");
+        for sealed in &gone {
+            assert!(!opens(&keys, sealed), "{} opens after the erasure", sealed.column);
+        }
+        let mut files = self.disk.read();
+        let copies = |files: &[(PathBuf, Vec<u8>)]| -> usize {
+            files.iter().map(|(_, bytes)| wrapped[0].copies(&wrapping, bytes)).sum()
+        };
+        let (sealed, tried, left) = (gone.len(), keys.len(), copies(&files));
+        println!("erased: {sealed} values, {tried} keys tried, {left} wrapped keys on the disk");
+        if let Some(overwrite) = self.disk.overwrite {
+            (self.disk.run_sql)(overwrite);
+            files = self.disk.read();
+            files.retain(|(path, _)| !path.to_string_lossy().contains("pg_wal"));
+        }
+        assert_eq!(copies(&files), 0, "the patient's key is still on the disk");
+        for (path, bytes) in &files {
+            Needles::of(&[NOTICE]).absent(&path.display().to_string(), bytes);
+        }
+        let noted = std::fs::read_to_string(self.folder.path().join(ERASURES)).unwrap();
+        assert_eq!(noted.lines().count(), 1, "{noted}");
+    }
+
+    fn wrapping(&self) -> Vec<Key> {
+        envelope::keys_of(&self.folder.path().join(KEY_FILE))
+    }
+
+    /// Every key that the key file and these values give.
+    fn keys(&self, sealed: &[Sealed]) -> Vec<Key> {
+        let mut keys = self.wrapping();
+        let wrapped = sealed.iter().filter(|sealed| sealed.is_key());
+        let data: Vec<Key> =
+            wrapped.map(|key| key.open(&keys[0]).unwrap().try_into().unwrap()).collect();
+        keys.extend(data);
+        keys
+    }
 }
 
 async fn nothing_gets_out(folder: tempfile::TempDir, disk: Disk) {
@@ -290,20 +364,22 @@ async fn nothing_gets_out(folder: tempfile::TempDir, disk: Disk) {
     cage.live().await;
     cage.err().await;
     cage.search().await;
+    cage.forget().await;
+    cage.search().await;
     assert!(cage.server.process.terminate().await.success());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_of_a_patient_gets_out_of_sqlite() {
     let folder = tempfile::tempdir().unwrap();
-    let disk = sqlite(folder.path());
+    let disk = disk::sqlite(folder.path());
     nothing_gets_out(folder, disk).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_of_a_patient_gets_out_of_postgres() {
     let folder = tempfile::tempdir().unwrap();
-    if let Some(disk) = postgres() {
+    if let Some(disk) = disk::postgres(folder.path()) {
         nothing_gets_out(folder, disk).await;
     }
 }
