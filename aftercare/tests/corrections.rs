@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use aftercare::ids::{PatientId, TreatmentId};
 use aftercare::planner::{
-    Facts, Key, Person, Reason, ReminderState, Standing, TreatmentFacts, courses, diff, plan, say,
+    Facts, Key, Person, Reason, ReminderState, Standing, TreatmentFacts, courses, diff, plan,
+    quiet_until, say,
 };
 use aftercare::protocol::{Area, QuietHours, shipped};
 use jiff::civil::time;
@@ -285,6 +286,63 @@ fn a_muted_rule_is_not_corrected_and_nobody_is_told_without_consent() {
     assert_eq!(world.sent.len(), 1);
     let skipped = world.facts.standing.iter().find(|row| row.key.step.is_correction()).unwrap();
     assert_eq!((skipped.state, skipped.reason), (ReminderState::Skipped, Some(Reason::Consent)));
+}
+
+#[test]
+fn taking_back_and_instructing_are_two_pushes_and_each_comes_once() {
+    let mut world = World::new(vec![treatment(1, at(T))]);
+    world.play(at("2026-12-15T09:00:00Z"));
+    world.facts.treatments.insert(0, treatment(2, world.now));
+    world.replan();
+    world.play(at("2026-12-15T12:00:00Z"));
+    let before = world.sent.len();
+    world.change(|session| session.voided = true);
+    world.play(world.now);
+    world.replan();
+    world.play(at("2026-12-15T20:00:00Z"));
+    let said = world.sent[before..].iter();
+    let mut said: Vec<_> =
+        said.map(|(_, step, _, body)| (step.as_str(), body.contains("disregard"))).collect();
+    said.sort_unstable();
+    assert_eq!(said, [("book", false), ("correction-disregard", true)]);
+}
+
+#[test]
+fn two_sessions_that_are_taken_back_at_once_are_taken_back_once() {
+    let mut world = World::new(vec![treatment(1, at(T)), treatment(2, at(T))]);
+    world.play(at(T) + HOUR);
+    world.facts.treatments[1].voided = true;
+    world.change(|session| session.voided = true);
+    world.play(world.now);
+    world.replan();
+    world.play(at(T) + 100 * HOUR);
+    assert_eq!(world.corrections().len(), 1, "{:?}", world.sent);
+}
+
+#[test]
+fn a_correction_that_is_held_up_waits_for_the_end_of_quiet_hours() {
+    let mut world = told();
+    world.change(|session| session.completed_at += HOUR);
+    let correction = |row: &&Standing| row.key.step.is_correction();
+    let row = world.facts.standing.iter().find(correction).unwrap();
+    let wait = |now| quiet_until(&world.facts, &row.members, (row.due_at, false), at(now));
+    assert_eq!(wait("2026-11-22T18:00:00Z"), None);
+    assert_eq!(wait("2026-11-22T23:00:00Z"), Some(at("2026-11-23T07:30:00Z")));
+}
+
+#[test]
+fn what_was_put_off_and_is_due_later_now_comes_later() {
+    let mut world = World::new(vec![treatment(1, at(T))]);
+    world.play(at("2026-11-24T08:30:00Z"));
+    let last_day = |row: &&mut Standing| row.key.step.as_str() == "last-day";
+    let row = world.facts.standing.iter_mut().find(last_day).unwrap();
+    assert_eq!(row.state, ReminderState::Sent);
+    let until = at("2026-11-24T09:50:00Z");
+    (row.state, row.due_at, row.snoozed_until) = (ReminderState::Planned, until, Some(until));
+    world.change(|session| session.completed_at += 24 * HOUR);
+    let row = world.facts.standing.iter_mut().find(last_day).unwrap();
+    assert_eq!(row.state, ReminderState::Planned);
+    assert!(row.due_at >= at("2026-11-25T07:50:00Z"), "{row:?}");
 }
 
 #[derive(Debug, Clone)]

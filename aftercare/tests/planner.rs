@@ -13,6 +13,7 @@ use aftercare::ids::{PatientId, TreatmentId};
 use aftercare::planner::{
     Change, Facts, Fate, Key, Member, Person, Plan, Reason, ReminderState, Shift, ShiftCause,
     Standing, TreatmentFacts, Trial, courses, diff, in_force, message, plan, preview, quiet_until,
+    unwanted,
 };
 use aftercare::protocol::{Area, Moment, Protocol, QuietHours, shipped};
 use aftercare::zone::Zone;
@@ -419,6 +420,54 @@ fn what_was_put_off_and_cancelled_returns_to_where_it_was_put() {
     let rest = replan(&mut facts, now);
     let bedtime = rest.reminders.iter().find(|r| r.key == key(2, "bedtime")).unwrap();
     assert_eq!((bedtime.due_at, bedtime.snoozed, bedtime.members.len()), (until, true, 1));
+}
+
+#[test]
+fn a_correction_leaves_all_that_was_put_off_together_where_it_was_put() {
+    let lisbon = "Europe/Lisbon";
+    let first = treatment(1, at("2026-11-22T10:00", lisbon), lisbon);
+    let second = treatment(2, at("2026-11-22T16:00", lisbon), lisbon);
+    let mut facts = facts(vec![first, second], lisbon);
+    replan(&mut facts, at("2026-11-22T16:00", lisbon));
+    set(&mut facts, 1, "bedtime", ReminderState::Sent, Reason::Accepted);
+    let until = at("2026-11-22T21:25", lisbon);
+    snooze(&mut facts, &key(1, "bedtime"), until);
+    let of_first = |row: &&mut Standing| {
+        row.members.iter().any(|member| member.key.treatment == key(1, "start").treatment)
+    };
+    facts.standing.iter_mut().filter(of_first).for_each(Standing::renew);
+    let plan = replan(&mut facts, at("2026-11-22T21:10", lisbon));
+    let bedtime = plan.reminders.iter().find(|r| r.key == key(1, "bedtime")).unwrap();
+    assert_eq!((bedtime.due_at, bedtime.snoozed, bedtime.members.len()), (until, true, 2));
+}
+
+#[test]
+fn what_was_said_covers_though_it_could_not_be_said_again() {
+    let lisbon = "Europe/Lisbon";
+    let completed = at("2026-11-22T19:00", lisbon);
+    let mut facts = facts(vec![treatment(1, completed, lisbon)], lisbon);
+    replan(&mut facts, completed);
+    set(&mut facts, 1, "start", ReminderState::Failed, Reason::Rejected);
+    facts.standing.iter_mut().find(|row| row.key == key(1, "start")).unwrap().sent_at =
+        Some(completed + SignedDuration::from_mins(15));
+    let plan = replan(&mut facts, at("2026-11-22T20:00", lisbon));
+    assert_eq!(fate(&plan, 1, "bedtime"), &Fate::Skipped(Reason::Covered));
+}
+
+#[test]
+fn what_a_booking_makes_needless_is_unwanted_though_it_was_sent() {
+    let lisbon = "Europe/Lisbon";
+    let mut facts = facts(vec![treatment(1, at("2026-11-22T15:40", lisbon), lisbon)], lisbon);
+    let unwanted =
+        |facts: &Facts, step| unwanted(facts, &courses(&facts.treatments), &key(1, step));
+    assert_eq!(unwanted(&facts, "book"), None);
+    assert_eq!(unwanted(&facts, "day-before"), Some(Reason::NotBooked));
+    facts.treatments[0].next_session_at = Some(at("2026-12-22T15:00", lisbon));
+    assert_eq!(unwanted(&facts, "book"), Some(Reason::Booked));
+    assert_eq!(unwanted(&facts, "day-before"), None);
+    facts.treatments.push(treatment(2, at("2026-12-15T15:40", lisbon), lisbon));
+    assert_eq!(unwanted(&facts, "day-before"), Some(Reason::NewerSession));
+    assert_eq!(unwanted(&facts, "start"), None);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::case::locked_case;
-use super::plan::replan_amended;
+use super::plan::{replan, replan_amended};
 use super::protocols;
 use super::timeline::{TreatmentView, treatment};
 use super::treatments::{Refusal, note, refused_times};
@@ -76,10 +76,26 @@ pub fn amend_treatment(
         fix_what_hangs_together(&mut fields, &amended);
         note_amendment(tx, &patient, &known, fields)?;
         refold(tx, &patient, &known)?;
-        replan_amended(tx, patient.id, id)?;
+        plan_anew(tx, &known)?;
         note(tx, &known, "treatment.amended")?;
     }
     Ok(treatment(tx, clinic, id)?)
+}
+
+/// Plans the patient anew as far as the correction reaches: what is on its way is taken back only when
+/// the session itself turned out otherwise.
+fn plan_anew(tx: &mut Tx<'_>, known: &Treatment) -> Result<(), StoreError> {
+    let Some(amended) = tx.treatment(known.clinic_id, known.id)? else { return Ok(()) };
+    let (id, patient) = (amended.id, amended.patient_id);
+    let session = |said: &Treatment| {
+        (said.completed_at, said.time_zone.clone(), said.areas.clone(), said.protocol_id)
+    };
+    if session(&amended) != session(known) {
+        replan_amended(tx, patient, id)?;
+    } else if amended.next_session_at != known.next_session_at {
+        replan(tx, patient)?;
+    }
+    Ok(())
 }
 
 /// Books the next session of a patient's course, or takes the booking back. `None` when the patient

@@ -70,6 +70,11 @@ impl Bundle<'_> {
         self.steps.iter().any(|step| step.queued.is_some())
     }
 
+    /// Whether it sets right what was sent: that is never said in one breath with what holds.
+    fn corrects(&self) -> bool {
+        self.steps.iter().any(|step| step.key.step.is_correction())
+    }
+
     /// Where the patient put all of it off to.
     fn snoozed_until(&self) -> Option<Timestamp> {
         self.steps.iter().all(|step| step.snoozed).then_some(self.due_at)
@@ -128,12 +133,14 @@ impl Pacer<'_> {
         self.join_near(free.into_iter().map(alone).collect())
     }
 
-    /// Joins what lies within the bundle window of the one before; the bundles come by due moment.
+    /// Joins what lies within the bundle window of the one of its kind before; the bundles come by due
+    /// moment.
     fn join_near<'c>(&self, bundles: Vec<Bundle<'c>>) -> Vec<Bundle<'c>> {
         let mut joined: Vec<Bundle<'c>> = Vec::with_capacity(bundles.len());
         for next in bundles {
-            match joined.last_mut().filter(|last| self.within_window(last, &next)) {
-                Some(last) => last.join(next, ShiftCause::Bundled),
+            let before = joined.iter_mut().rfind(|before| before.corrects() == next.corrects());
+            match before.filter(|before| self.within_window(before, &next)) {
+                Some(before) => before.join(next, ShiftCause::Bundled),
                 None => joined.push(next),
             }
         }
@@ -217,7 +224,8 @@ impl Pacer<'_> {
             let [earlier, later] = pair else { return None };
             let (first, next) = (bundles.get(*earlier)?, bundles.get(*later)?);
             let fixed = first.queued() || first.snoozed_until().is_some();
-            let may = next.movable() && !fixed && self.speaks_at(next, first.due_at);
+            let alike = first.corrects() == next.corrects();
+            let may = next.movable() && !fixed && alike && self.speaks_at(next, first.due_at);
             may.then(|| (next.due_at.duration_since(first.due_at), *later))
         });
         pairs.min().map(|(_, later)| later)

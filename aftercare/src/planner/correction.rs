@@ -171,12 +171,10 @@ fn heard(facts: &Facts) -> impl Iterator<Item = (&Standing, Timestamp)> {
 /// What became of the rules of one treatment, in one push.
 fn change<'f>(facts: &'f Facts, wrong: &[Wrong<'f>], now: Timestamp) -> Option<Correction<'f>> {
     let treatment = wrong.first()?.treatment;
-    let before = facts.standing.iter().filter(|row| {
-        row.key.treatment == treatment.id
-            && row.key.step.is_correction()
-            && row.key.step != StepId::disregard()
-    });
-    let over = before.filter(|row| is_over(row)).collect::<Vec<_>>();
+    let before = |key: &Key| {
+        key.treatment == treatment.id && key.step.is_correction() && key.step != StepId::disregard()
+    };
+    let over: Vec<_> = over(facts, before).collect();
     let key = Key { treatment: treatment.id, step: StepId::correction(over.len() + 1) };
     let nominal_at = needed_since(facts, &key, now);
     let use_by = wrong.iter().map(|wrong| wrong.until).max()?.instant(nominal_at);
@@ -198,7 +196,7 @@ fn mistake<'f>(
     now: Timestamp,
 ) -> Option<Correction<'f>> {
     let key = Key { treatment: treatment.id, step: StepId::disregard() };
-    if facts.standing.iter().any(|row| row.key == key && is_over(row)) {
+    if over(facts, |before| *before == key).next().is_some() {
         return None;
     }
     let about = |row: &&Standing| {
@@ -232,6 +230,12 @@ fn mistake<'f>(
     let says = texts(if kept.is_empty() { DISREGARD } else { STILL_COUNTS });
     let step = step(key.step.clone(), texts(MISTAKE), Some(says), &kept);
     Some(Correction { key, treatment, step, nominal_at, use_by })
+}
+
+/// The reminders with such a step that were sent, or never will be.
+fn over(facts: &Facts, step: impl Fn(&Key) -> bool) -> impl Iterator<Item = &Standing> {
+    let over = facts.standing.iter().filter(|row| is_over(row));
+    over.filter(move |row| row.members.iter().any(|member| step(&member.key)))
 }
 
 /// Sent, or never to be sent.

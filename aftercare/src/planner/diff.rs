@@ -40,7 +40,7 @@ pub fn diff(facts: &Facts, plan: &Plan) -> Vec<Change> {
         }
         match (planned.get(key), &outcome.fate) {
             (Some(planned), _) => keep(planned, row, facts.reachable),
-            (None, fate) => end(key, fate, outcome, row, snoozed_until(facts, key)),
+            (None, fate) => end(key, fate, outcome, row, facts.put_off_to(key)),
         }
     });
     changes.collect()
@@ -68,14 +68,6 @@ fn keep(planned: &Planned, row: Option<&Standing>, reachable: bool) -> Option<Ch
         snoozed_until: planned.snoozed.then_some(planned.due_at),
         requeue: moved,
     })
-}
-
-/// Where the patient put the step off to: as part of what is snoozed now, or before it was cancelled.
-fn snoozed_until(facts: &Facts, key: &Key) -> Option<Timestamp> {
-    let carries = |row: &&Standing| {
-        row.key == *key || (row.is_snoozed() && row.members.iter().any(|member| member.key == *key))
-    };
-    facts.standing.iter().filter(carries).find_map(|row| row.snoozed_until)
 }
 
 fn end(

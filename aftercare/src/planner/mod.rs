@@ -36,7 +36,7 @@ pub use preview::{
 };
 pub use quiet::quiet_until;
 pub use restriction::{Restriction, in_force, of_treatment, rule_text};
-pub use step::covers;
+pub use step::{covers, unwanted};
 
 use crate::ids::{PatientId, TreatmentId};
 use crate::locale::Locale;
@@ -336,6 +336,12 @@ impl Facts {
     #[must_use]
     pub fn treatment(&self, id: TreatmentId) -> Option<&TreatmentFacts> {
         self.treatments.iter().find(|treatment| treatment.id == id)
+    }
+
+    /// Where the patient put the step off to last, whichever reminder carried it then.
+    fn put_off_to(&self, key: &Key) -> Option<Timestamp> {
+        let carries = |row: &&Standing| row.members.iter().any(|member| member.key == *key);
+        self.standing.iter().filter(carries).filter_map(|row| row.snoozed_until).max()
     }
 }
 

@@ -77,13 +77,13 @@ pub fn quiet_until(
     now: Timestamp,
 ) -> Option<Timestamp> {
     let zone = &facts.person.zone;
-    let steps = members.iter().filter_map(|member| {
-        let treatment = facts.treatment(member.key.treatment)?;
+    let of = |member: &Member| facts.treatment(member.key.treatment);
+    let quiet = quiet_hours(facts, members.iter().find_map(of)?);
+    // What sets right what was sent is a step of no protocol.
+    let mut steps = members.iter().filter_map(|member| {
+        let treatment = of(member)?;
         Some((treatment, treatment.protocol.step(&member.key.step)?))
     });
-    let mut steps = steps.peekable();
-    let (first, _) = steps.peek()?;
-    let quiet = quiet_hours(facts, first);
     let (_, end) = around(quiet, zone, now)?;
     let excused = in_grace(quiet, zone, due_at, now)
         || (snoozed && put_off_into(quiet, zone, due_at, now))

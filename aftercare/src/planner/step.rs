@@ -130,6 +130,41 @@ pub(super) fn may_go_out(facts: &Facts, standing: &Standing) -> bool {
     })
 }
 
+/// Why the step is not wanted, whatever the hour and whatever it would say: the session was taken
+/// back, consent was withdrawn, or the course went on without it. `None` while it is wanted.
+#[must_use]
+pub fn unwanted(
+    facts: &Facts,
+    courses: &BTreeMap<TreatmentId, CourseState>,
+    key: &Key,
+) -> Option<Reason> {
+    let Some(treatment) = facts.treatment(key.treatment) else { return Some(Reason::Voided) };
+    if treatment.voided && !key.step.is_correction() {
+        return Some(Reason::Voided);
+    }
+    if !facts.person.aftercare {
+        return Some(Reason::Consent);
+    }
+    let step = treatment.protocol.step(&key.step)?;
+    if treatment.protocol.is_recall(step) {
+        if !facts.person.recall {
+            return Some(Reason::Consent);
+        }
+        let course = courses.get(&treatment.id);
+        if course.is_some_and(|course| !course.latest) {
+            return Some(Reason::NewerSession);
+        }
+        if course.is_some_and(|course| course.session >= course.of) {
+            return Some(Reason::CourseComplete);
+        }
+    }
+    match (step.condition, treatment.next_session_at) {
+        (Some(Condition::Booked), None) => Some(Reason::NotBooked),
+        (Some(Condition::Unbooked), Some(_)) => Some(Reason::Booked),
+        _ => None,
+    }
+}
+
 struct View<'f, 'c> {
     facts: &'f Facts,
     courses: &'c BTreeMap<TreatmentId, CourseState>,
@@ -206,31 +241,18 @@ impl<'f> View<'f, '_> {
     fn wanted(&self, treatment: &TreatmentFacts, step: &Step, key: &Key) -> Result<(), Fate> {
         let state = self.standing.get(key).map(|standing| standing.state);
         let person = &self.facts.person;
-        let recall = treatment.protocol.is_recall(step);
         if matches!(
             state,
             Some(ReminderState::Sent | ReminderState::Expired | ReminderState::Failed)
         ) {
             return Err(Fate::Settled);
         }
-        if treatment.voided {
-            return Err(Fate::Cancelled(Reason::Voided));
-        }
-        if !person.aftercare || (recall && !person.recall) {
-            return Err(Fate::Skipped(Reason::Consent));
-        }
-        if recall && let Some(course) = self.courses.get(&treatment.id) {
-            if !course.latest {
-                return Err(Fate::Superseded(Reason::NewerSession));
-            }
-            if course.session >= course.of {
-                return Err(Fate::Cancelled(Reason::CourseComplete));
-            }
-        }
-        match (step.condition, treatment.next_session_at) {
-            (Some(Condition::Booked), None) => return Err(Fate::Cancelled(Reason::NotBooked)),
-            (Some(Condition::Unbooked), Some(_)) => return Err(Fate::Cancelled(Reason::Booked)),
-            _ => {}
+        if let Some(reason) = unwanted(self.facts, self.courses, key) {
+            return Err(match reason {
+                Reason::Consent => Fate::Skipped(reason),
+                Reason::NewerSession => Fate::Superseded(reason),
+                _ => Fate::Cancelled(reason),
+            });
         }
         let claimed = |standing: &&&Standing| standing.state == ReminderState::Claimed;
         let claimed = self.standing.get(key).filter(claimed);
@@ -259,6 +281,8 @@ impl<'f> View<'f, '_> {
         let sent = self.standing.get(&said).is_some_and(|standing| {
             matches!(standing.state, ReminderState::Sent | ReminderState::Claimed)
                 || standing.is_snoozed()
+                // It was, though what it was put off to could not be met.
+                || standing.sent_at.is_some()
         });
         sent || earlier.iter().any(|candidate| candidate.key == said)
     }

@@ -137,6 +137,21 @@ async fn a_correction_takes_a_claimed_reminder_back(bed: Bed) {
     assert_eq!(sent.iter().filter(|row| row.state == ReminderState::Sent).count(), 1);
 }
 
+async fn notes_and_a_booking_take_nothing_back(bed: Bed) {
+    let stage = Stage::set(bed).await;
+    let treatment = stage.treated("ana").await;
+    stage.set_clock("2026-11-22T15:55:00Z");
+    let lease = stage.bed.store.env().id();
+    let length = SignedDuration::from_mins(1);
+    let claim = stage.bed.store.write(move |tx| dispatch::claim(tx, lease, length, 9)).await;
+    let claim = claim.unwrap();
+    stage.amend(&treatment, &json!({"metadata": {"room": "4"}})).await.expect(200);
+    stage.amend(&treatment, &json!({"next_session_at": "2026-12-22T15:00:00Z"})).await.expect(200);
+    let jobs = stage.bed.store.read(move |tx| dispatch::prepare(tx, &claim)).await.unwrap();
+    let [job] = jobs.as_slice() else { panic!("{jobs:?}") };
+    assert!(matches!(job.decision, Decision::Send(_)), "{job:?}");
+}
+
 async fn a_next_session_is_booked_and_unbooked(bed: Bed) {
     let stage = Stage::set(bed).await;
     let treatment = stage.treated("ana").await;
@@ -227,5 +242,6 @@ on_both_engines!(
     a_voided_treatment_is_corrected_no_more,
     every_bad_field_of_a_correction_is_named,
     a_correction_takes_a_claimed_reminder_back,
+    notes_and_a_booking_take_nothing_back,
     a_next_session_is_booked_and_unbooked,
 );

@@ -8,7 +8,7 @@ use super::{Attempt, Claim, Decision, Job, Outgoing, Target, Trial, Verdict};
 use crate::care::case::{Case, cases, reachable};
 use crate::ids::{DeviceId, PatientId, ReminderId};
 use crate::locale::Locale;
-use crate::planner::{Key, Member, Reason, ReminderState, Said, covers, quiet_until, say};
+use crate::planner::{Key, Reason, ReminderState, Said, covers, quiet_until, say, unwanted};
 use crate::store::{Delivery, DeliveryState, Device, PushContent, Reminder, StoreError, Tx};
 
 /// Decides for each claimed thing whether it goes out, in what words and to which devices. Loads
@@ -116,18 +116,10 @@ fn due(reminder: &Reminder) -> (Timestamp, bool) {
 /// What it says now, or why it must not go out as it is.
 fn words(case: &Case, reminder: &Reminder, now: Timestamp) -> Result<Said, Reason> {
     let facts = &case.facts;
-    for Member { key, .. } in &reminder.members {
-        let treatment = facts.treatment(key.treatment).ok_or(Reason::Voided)?;
-        if treatment.voided && !key.step.is_correction() {
-            return Err(Reason::Voided);
-        }
-        let step = treatment.protocol.step(&key.step);
-        let recall = step.is_some_and(|step| treatment.protocol.is_recall(step));
-        if !facts.person.aftercare || (recall && !facts.person.recall) {
-            return Err(Reason::Consent);
-        }
-    }
     let steps: Vec<Key> = reminder.members.iter().map(|member| member.key.clone()).collect();
+    if let Some(reason) = steps.iter().find_map(|key| unwanted(facts, &case.courses, key)) {
+        return Err(reason);
+    }
     say(facts, &case.courses, &steps, now).ok_or(Reason::NothingToSay)
 }
 

@@ -37,10 +37,12 @@ impl<'f> View<'f, '_> {
         })
     }
 
-    /// Where the patient had put it off to before it was cancelled, if that is still to come.
+    /// Where the patient had put it off to before it was cancelled, if that is still to come and the
+    /// step is not due later by now.
     pub(super) fn snoozed_before(&self, candidate: &Candidate) -> Option<Timestamp> {
-        let row = self.facts.standing.iter().find(|row| row.key == candidate.key)?;
-        row.snoozed_until.filter(|until| self.now < *until && *until < candidate.use_by)
+        self.facts.put_off_to(&candidate.key).filter(|until| {
+            self.now < *until && candidate.nominal_at <= *until && *until < candidate.use_by
+        })
     }
 
     /// Whether the moment lies in the quiet hours that the patient put it off into.
