@@ -345,6 +345,35 @@ fn what_was_put_off_and_is_due_later_now_comes_later() {
     assert!(row.due_at >= at("2026-11-25T07:50:00Z"), "{row:?}");
 }
 
+/// The days on which a patient is told of a next session that is booked anew at that hour.
+fn announced(booked: &str, now: &str, rebooked: &str) -> (Vec<String>, String) {
+    let mut session = treatment(1, at(T));
+    session.next_session_at = Some(at(booked));
+    let mut world = World::new(vec![session]);
+    world.play(at(now));
+    world.facts.treatments[0].next_session_at = Some(at(rebooked));
+    world.replan();
+    world.play(at("2027-01-05T00:00:00Z"));
+    let of = world.sent.iter().filter(|(_, step, ..)| step == "day-before");
+    let (days, bodies): (Vec<_>, Vec<_>) =
+        of.map(|(at, _, _, body)| (at.strftime("%F").to_string(), body.clone())).unzip();
+    (days, bodies.last().unwrap().clone())
+}
+
+#[test]
+fn a_session_that_is_booked_anew_is_announced_anew() {
+    let booked = "2026-12-22T15:00:00Z";
+    let (days, _) = announced(booked, "2026-12-21T11:00:00Z", "2026-12-29T15:00:00Z");
+    assert_eq!(days, ["2026-12-21", "2026-12-28"]);
+    let (days, body) = announced(booked, "2026-12-21T11:00:00Z", "2026-12-22T17:00:00Z");
+    assert_eq!(days, ["2026-12-21", "2026-12-21"]);
+    assert!(body.contains("17:00"), "{body}");
+    let (days, _) = announced(booked, "2026-12-21T11:00:00Z", booked);
+    assert_eq!(days, ["2026-12-21"]);
+    let (days, _) = announced(booked, "2026-12-21T09:00:00Z", "2026-12-29T15:00:00Z");
+    assert_eq!(days, ["2026-12-28"]);
+}
+
 #[derive(Debug, Clone)]
 enum Op {
     Wait(i64),

@@ -28,7 +28,8 @@ pub struct Said {
     pub body: String,
     /// The rules in force that it spoke of, in the order in which they were said.
     pub rule_ids: Vec<RuleId>,
-    /// The end of each rule that its steps are about, as it was then; `None` = open-ended.
+    /// The end of each rule that its steps are about, as it was then; `None` = open-ended. Of a rule
+    /// about the next session, the date that is booked.
     pub until: BTreeMap<RuleId, Option<Timestamp>>,
 }
 
@@ -68,7 +69,7 @@ pub(super) fn corrections(facts: &Facts, now: Timestamp) -> Vec<Correction<'_>> 
     needed
 }
 
-/// What these steps tell of the ends of rules, with all that is known now.
+/// What these steps tell of the ends of rules, and of the next session, with all that is known now.
 pub(super) fn told(
     facts: &Facts,
     corrections: &[Correction<'_>],
@@ -78,7 +79,15 @@ pub(super) fn told(
     let mut told = BTreeMap::new();
     for key in steps {
         let correction = corrections.iter().find(|correction| &correction.key == key);
-        let rules = match (correction, facts.treatment(key.treatment)) {
+        let treatment = facts.treatment(key.treatment);
+        let booked = treatment.and_then(|treatment| treatment.next_session_at);
+        if let (Some(treatment), Some(booked)) = (treatment, booked)
+            && let Some(step) = treatment.protocol.step(&key.step)
+        {
+            let rules = appointments(treatment, step);
+            told.extend(rules.map(|rule| (rule.id.clone(), Some(booked))));
+        }
+        let rules = match (correction, treatment) {
             (Some(correction), _) => instructions(correction.treatment, &correction.step),
             (None, Some(treatment)) if !treatment.voided => rules(treatment, &key.step),
             (None, _) => continue,
@@ -110,6 +119,16 @@ fn instructions<'f>(treatment: &'f TreatmentFacts, step: &Step) -> Vec<&'f Rule>
     };
     let rules = step.clauses.iter().filter_map(during);
     rules.filter(|rule| is_instruction(rule) && treatment.concerns(rule)).collect()
+}
+
+/// What the step says of the next session.
+pub(super) fn appointments<'f>(
+    treatment: &'f TreatmentFacts,
+    step: &'f Step,
+) -> impl Iterator<Item = &'f Rule> {
+    let rules = step.clauses.iter().filter_map(|clause| clause.when.rule());
+    let rules = rules.filter_map(|id| treatment.protocol.rule(id));
+    rules.filter(|rule| rule.kind == RuleKind::NextSession)
 }
 
 fn is_instruction(rule: &Rule) -> bool {
@@ -208,7 +227,8 @@ fn mistake<'f>(
         let said = row.said.iter().flat_map(|said| &said.until);
         for (rule, until) in said {
             let until = until.map_or(End::Open, End::At);
-            let Some(rule) = treatment.protocol.rule(rule) else { continue };
+            let rule = treatment.protocol.rule(rule).filter(|rule| is_instruction(rule));
+            let Some(rule) = rule else { continue };
             if until <= End::At(now) || facts.person.muted.contains(&rule.id) {
                 continue;
             }

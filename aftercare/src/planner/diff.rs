@@ -28,18 +28,16 @@ pub struct Change {
 }
 
 /// The changes that make the stored reminders of these facts equal to the plan, by key. What was
-/// sent, has expired or failed is history and never changes.
+/// sent, has expired or failed is history and changes only when the plan says it again.
 #[must_use]
 pub fn diff(facts: &Facts, plan: &Plan) -> Vec<Change> {
     let stored: BTreeMap<_, _> = facts.standing.iter().map(|row| (&row.key, row)).collect();
     let planned: BTreeMap<_, _> = plan.reminders.iter().map(|row| (&row.key, row)).collect();
     let changes = plan.steps.iter().filter_map(|(key, outcome)| {
-        let row = stored.get(key).copied().filter(|row| !settled(row.state));
-        if row.is_none() && stored.contains_key(key) {
-            return None;
-        }
+        let row = stored.get(key).copied();
         match (planned.get(key), &outcome.fate) {
             (Some(planned), _) => keep(planned, row, facts.reachable),
+            (None, _) if row.is_some_and(|row| settled(row.state)) => None,
             (None, fate) => end(key, fate, outcome, row, facts.put_off_to(key)),
         }
     });

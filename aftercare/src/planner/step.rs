@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::correction::Correction;
+use super::correction::{Correction, appointments};
 use super::ends::{Ends, concerns, muted};
 use super::quiet::{Place, exempt, in_grace, place, quiet_hours};
 use super::{
@@ -110,7 +110,10 @@ fn by_member(facts: &Facts) -> BTreeMap<&Key, &Standing> {
             ReminderState::Cancelled | ReminderState::Superseded | ReminderState::Skipped
         )
     };
-    for standing in facts.standing.iter().filter(counts) {
+    // One that was sent may be said again by another: that one speaks for it.
+    let mut rows: Vec<_> = facts.standing.iter().filter(counts).collect();
+    rows.sort_by_key(|row| (row.is_open(), row.due_at));
+    for standing in rows {
         by_member.extend(standing.members.iter().map(|member| (&member.key, standing)));
     }
     by_member
@@ -239,12 +242,13 @@ impl<'f> View<'f, '_> {
 
     /// Whether the step is wanted at all, whatever the hour.
     fn wanted(&self, treatment: &TreatmentFacts, step: &Step, key: &Key) -> Result<(), Fate> {
-        let state = self.standing.get(key).map(|standing| standing.state);
-        let person = &self.facts.person;
-        if matches!(
-            state,
-            Some(ReminderState::Sent | ReminderState::Expired | ReminderState::Failed)
-        ) {
+        let over = self.standing.get(key).filter(|standing| {
+            matches!(
+                standing.state,
+                ReminderState::Sent | ReminderState::Expired | ReminderState::Failed
+            )
+        });
+        if over.is_some_and(|standing| !self.rebooked(standing, treatment, step)) {
             return Err(Fate::Settled);
         }
         if let Some(reason) = unwanted(self.facts, self.courses, key) {
@@ -264,10 +268,30 @@ impl<'f> View<'f, '_> {
         if clauses.peek().is_none() {
             return Err(Fate::Skipped(Reason::NothingToSay));
         }
-        if clauses.all(|clause| muted(&person.muted, clause)) {
+        if clauses.all(|clause| muted(&self.facts.person.muted, clause)) {
             return Err(Fate::Skipped(Reason::Muted));
         }
         Ok(())
+    }
+
+    /// Whether the next session has another date than the one that this reminder told, or was to
+    /// tell, the patient. One that said more under its name stays as it was sent.
+    fn rebooked(&self, row: &Standing, treatment: &TreatmentFacts, step: &Step) -> bool {
+        let key = Key { treatment: treatment.id, step: step.id.clone() };
+        let booking = matches!(step.due, Moment::Booking { .. });
+        if !booking || (row.key == key && row.members.len() > 1) {
+            return false;
+        }
+        if let Some(said) = &row.said {
+            return appointments(treatment, step).any(|rule| {
+                said.until.get(&rule.id).is_some_and(|told| *told != treatment.next_session_at)
+            });
+        }
+        let Some((nominal_at, _)) = self.moments(treatment, step) else { return false };
+        let missed = row.members.iter().find(|member| member.key == key);
+        row.sent_at.is_none()
+            && self.now < nominal_at
+            && missed.is_some_and(|missed| missed.nominal_at < nominal_at)
     }
 
     /// An evening treatment's first reminder says what a later one of that evening would; but only
