@@ -18,6 +18,9 @@ pub enum SnoozeError {
     /// Only what was sent can be put off; it stands there.
     #[error("only a reminder that was sent can be put off; this one is {0}")]
     NotSent(ReminderState),
+    /// It sets right what was sent before: whoever reads that meanwhile follows what is wrong.
+    #[error("what sets an earlier message right is not put off")]
+    Correction,
     /// It would be worthless by then.
     #[error("it would come too late to help: it is of use until {0}")]
     PastUseBy(Timestamp),
@@ -45,6 +48,9 @@ pub fn snooze(
     let row = tx.reminder(patient, id)?.ok_or(SnoozeError::Unknown)?;
     if row.state != ReminderState::Sent {
         return Err(SnoozeError::NotSent(row.shown_state()));
+    }
+    if row.members.iter().any(|member| member.key.step.is_correction()) {
+        return Err(SnoozeError::Correction);
     }
     let until = tx.now().checked_add(after).unwrap_or(Timestamp::MAX);
     if until >= row.use_by {

@@ -234,7 +234,24 @@ async fn a_voided_treatment_is_taken_back_by_one_push(bed: Bed) {
     assert_eq!(stage.pushes().len(), 2);
 }
 
+async fn what_sets_a_message_right_is_not_put_off(bed: Bed) {
+    let stage = Stage::set(bed).await;
+    let (app, treatment) = stage.treated_with_app("ana").await;
+    stage.play("2026-11-22T15:55:00Z").await;
+    stage.set_clock("2026-11-22T16:30:00Z");
+    let patch = json!({"completed_at": "2026-11-22T16:20:00Z"});
+    stage.amend(&treatment, &patch).await.expect(200);
+    stage.run().await;
+    let correction = app.reminder("Please note: a change").await;
+    assert_eq!(correction["state"], "sent");
+    app.snooze(&correction, 30).await.problem(409, "not-snoozable");
+    // It stays as it was sent, whatever is planned anew.
+    app.wish(json!({"exercise_hour": "19:00"})).await;
+    assert_eq!(app.reminder("Please note: a change").await["state"], "sent");
+}
+
 on_both_engines!(
+    what_sets_a_message_right_is_not_put_off,
     a_longer_restriction_is_corrected_by_one_push,
     a_voided_treatment_is_taken_back_by_one_push,
     what_was_not_sent_follows_a_correction,

@@ -20,6 +20,9 @@ impl From<SnoozeError> for Problem {
                 let detail = format!("Only a reminder that was sent can be put off; it is {state}");
                 Self::new(Code::NotSnoozable, detail)
             }
+            SnoozeError::Correction => {
+                Self::new(Code::NotSnoozable, "What sets an earlier message right is not put off")
+            }
             SnoozeError::PastUseBy(use_by) => {
                 let detail = format!("It would come too late to help: it is of use until {use_by}");
                 Self::new(Code::SnoozePastUseBy, detail)
@@ -42,7 +45,8 @@ fn reminder_id(path: &str) -> Result<ReminderId, Problem> {
 /// It is `planned` again under the same id, and the push that follows replaces the first one on the phone
 /// (same tag). It comes at that moment even in quiet hours, however the plan changes meanwhile, unless what
 /// it speaks for is taken back: a voided treatment, consent, a muted rule. A reminder that was sent can be
-/// put off again and again, but never to its `use_by` or beyond.
+/// put off again and again, but never to its `use_by` or beyond. What sets an earlier message right is not put
+/// off.
 #[utoipa::path(
     operation_id = "snoozeMyReminder",
     tag = "patient",
@@ -52,7 +56,7 @@ fn reminder_id(path: &str) -> Result<ReminderId, Problem> {
     responses(
         (status = 200, description = "The reminder as it is planned now", body = ReminderDto),
         (status = 404, description = "`not-found`: the patient has no such reminder"),
-        (status = 409, description = "`not-snoozable`: it was not sent, or would not be sent then; `snooze-past-use-by`: it would come too late to help")
+        (status = 409, description = "`not-snoozable`: it was not sent, sets an earlier message right, or would not be sent then; `snooze-past-use-by`: it would come too late to help")
     )
 )]
 #[post("/v1/me/reminders/{id}/snooze")]
