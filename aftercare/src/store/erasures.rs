@@ -5,7 +5,7 @@
 //! file outside the database ([`ErasureFile`]): a restored backup has the patient again and the row
 //! not, and whoever starts on it erases them anew.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use diesel::prelude::*;
@@ -39,11 +39,13 @@ pub struct Erasure {
 pub(super) struct Erased {
     file: Option<ErasureFile>,
     seen: Mutex<Seen>,
+    /// Held by whoever finishes erasures: two at once would undo each other's bookkeeping.
+    finishing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// The latest erasure that was read from the table.
+    /// The latest erasure that was read from the table, and never a later instant than it was read at.
     until: Option<Timestamp>,
     /// Those of the last few minutes: nothing more may leave for them.
     lately: HashSet<PatientId>,
@@ -53,7 +55,7 @@ struct Seen {
 
 impl Erased {
     pub(super) fn new(file: Option<ErasureFile>) -> Self {
-        Self { file, seen: Mutex::default() }
+        Self { file, ..Self::default() }
     }
 
     fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
@@ -155,6 +157,19 @@ impl Tx<'_> {
             .load(c))
     }
 
+    /// The clinics of those of these patients who are there. Nothing has to open for it.
+    fn clinics_of(
+        &mut self,
+        batch: &[Erasure],
+    ) -> Result<HashMap<PatientId, ClinicId>, StoreError> {
+        let ids: Vec<PatientId> = batch.iter().map(|erasure| erasure.patient_id).collect();
+        let found: Vec<(PatientId, ClinicId)> = with_conn!(self, |c| patients::table
+            .filter(patients::id.eq_any(ids))
+            .select((patients::id, patients::clinic_id))
+            .load(c))?;
+        Ok(found.into_iter().collect())
+    }
+
     /// Those of these erasures that this database knows nothing of.
     fn unknown_erasures(&mut self, all: &[Erasure]) -> Result<Vec<Erasure>, StoreError> {
         let mut known = HashSet::new();
@@ -179,12 +194,15 @@ impl Store {
     /// # Errors
     /// The store's, and those of the file; what is left undone is done by the next call.
     pub async fn finish_erasures(&self) -> Result<usize, ErasureError> {
+        let _alone = self.0.erased.finishing.lock().await;
+        let now = self.0.env.now();
+        // A clock that was ahead, here or on another server, must not hide what is erased from now on.
         let since = self
             .0
             .erased
             .seen()
             .until
-            .map(|until| until.checked_sub(OVERLAP).unwrap_or(Timestamp::MIN));
+            .map(|until| until.min(now).checked_sub(OVERLAP).unwrap_or(Timestamp::MIN));
         let rows = self.read(move |tx| tx.erasures(since)).await?;
         let Some(latest) = rows.last().map(|row| row.at) else { return Ok(0) };
         self.remember(&rows);
@@ -195,7 +213,7 @@ impl Store {
             Some(file) => blocking(move || file.append_missing(&rows)).await?,
             None => 0,
         };
-        self.0.erased.seen().until = Some(latest);
+        self.0.erased.seen().until = Some(latest.min(now));
         Ok(appended)
     }
 
@@ -223,7 +241,8 @@ impl Store {
     /// The store's, and those of the file: then nobody must be served.
     pub async fn replay_erasures(&self) -> Result<usize, ErasureError> {
         let Some(file) = self.0.erased.file.clone() else { return Ok(0) };
-        let noted = blocking(move || file.read()).await?;
+        let now = self.0.env.now();
+        let noted = blocking(move || file.read(now)).await?;
         self.replay(noted).await
     }
 
@@ -243,11 +262,22 @@ impl Store {
     }
 }
 
-/// Every entry is noted with its own instant, also where the patient is not there.
+/// Every entry is noted with its own instant, also where the patient is not there. One that names
+/// another clinic than the patient's is no erasure of ours: it is passed over.
 fn replayed(tx: &mut Tx<'_>, batch: &[Erasure]) -> Result<usize, StoreError> {
-    tx.note_erasures(batch)?;
-    let mut erased = 0;
+    let owners = tx.clinics_of(batch)?;
+    let mut ours = Vec::new();
     for erasure in batch {
+        let patient = erasure.patient_id;
+        if owners.get(&patient).is_none_or(|clinic| *clinic == erasure.clinic_id) {
+            ours.push(*erasure);
+        } else {
+            tracing::warn!(%patient, "an erasure to replay names another clinic than the patient's");
+        }
+    }
+    tx.note_erasures(&ours)?;
+    let mut erased = 0;
+    for erasure in &ours {
         if tx.erase_patient(erasure.patient_id)?.is_some() {
             erased += 1;
             tx.append_audit(&super::AuditEntry {

@@ -40,7 +40,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             if !file.is_file() {
                 return Err(Failure::Work(format!("there is no file {}", file.display())));
             }
-            let noted = ErasureFile::at(&file).read().map_err(Failure::work)?;
+            let noted = ErasureFile::at(&file).read(Env::system().now()).map_err(Failure::work)?;
             let store = database.open_current(Env::system()).await?;
             let named = noted.len();
             let erased = store.replay(noted).await.map_err(Failure::work)?;

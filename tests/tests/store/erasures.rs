@@ -1,3 +1,5 @@
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use aftercare::ids::PatientId;
@@ -68,7 +70,7 @@ async fn the_file_gets_what_a_crash_left_out_and_nothing_twice(bed: Bed) {
     }
     one.finish_erasures().await.unwrap();
     two.finish_erasures().await.unwrap();
-    let mut noted = ErasureFile::at(&path).read().unwrap();
+    let mut noted = ErasureFile::at(&path).read(bed.now()).unwrap();
     noted.sort_by_key(|erasure| erasure.at);
     assert_eq!(noted, all);
 }
@@ -78,6 +80,7 @@ async fn whom_the_file_names_is_erased_again(bed: Bed) {
     let path = bed.folder().join("erasures");
     let erasure = Erasure { patient_id: patient.id, clinic_id: clinic.id, at: bed.now() - HOUR };
     std::fs::write(&path, format!("{erasure}\n")).unwrap();
+    std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
     let store = with_file(&bed, &path).await;
     assert_eq!(store.replay_erasures().await.unwrap(), 1);
     assert_eq!(store.replay_erasures().await.unwrap(), 0);
@@ -87,7 +90,54 @@ async fn whom_the_file_names_is_erased_again(bed: Bed) {
         .unwrap();
     assert!(known.is_none());
     assert_eq!(noted, [erasure], "it keeps its instant");
-    assert_eq!(ErasureFile::at(&path).read().unwrap(), [erasure]);
+    assert_eq!(ErasureFile::at(&path).read(bed.now()).unwrap(), [erasure]);
+}
+
+async fn a_clock_that_was_ahead_hides_no_later_erasure(bed: Bed) {
+    let (clinic, one) = clinic_and_patient(&bed.store).await;
+    let two = bed.store.write(move |tx| make_patient(tx, clinic.id, "P-2")).await.unwrap();
+    let path = bed.folder().join("erasures");
+    let (here, there) = (with_file(&bed, &path).await, bed.again().await);
+    let now = bed.now();
+    bed.clock.set(now + HOUR * 1000);
+    there.write(move |tx| tx.erase_patient(one.id)).await.unwrap().unwrap();
+    bed.clock.set(now);
+    here.finish_erasures().await.unwrap();
+    bed.clock.advance(HOUR);
+    there.write(move |tx| tx.erase_patient(two.id)).await.unwrap().unwrap();
+    assert_eq!(here.finish_erasures().await.unwrap(), 1);
+    assert!(here.was_erased(two.id));
+}
+
+async fn a_clock_that_is_set_back_hides_no_later_erasure(bed: Bed) {
+    let (clinic, one) = clinic_and_patient(&bed.store).await;
+    let two = bed.store.write(move |tx| make_patient(tx, clinic.id, "P-2")).await.unwrap();
+    let now = bed.now();
+    bed.clock.advance(HOUR);
+    erase(&bed.store, one.id).await.unwrap();
+    bed.clock.set(now);
+    erase(&bed.store, two.id).await.unwrap();
+    assert!(bed.store.was_erased(two.id));
+}
+
+async fn a_line_of_another_clinic_erases_nobody(bed: Bed) {
+    let (clinic, patient) = clinic_and_patient(&bed.store).await;
+    let path = bed.folder().join("erasures");
+    let foreign =
+        Erasure { patient_id: patient.id, clinic_id: bed.store.env().id(), at: bed.now() };
+    std::fs::write(&path, format!("{foreign}\n")).unwrap();
+    std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    let store = with_file(&bed, &path).await;
+    assert_eq!(store.replay_erasures().await.unwrap(), 0);
+    let known = store
+        .read(move |tx| Ok::<_, StoreError>((tx.patient(patient.id)?, tx.erasures(None)?)))
+        .await
+        .unwrap();
+    assert!(known.0.is_some() && known.1.is_empty());
+    let erasure = erase(&store, patient.id).await.unwrap();
+    assert_eq!(erasure.clinic_id, clinic.id);
+    let noted = ErasureFile::at(&path).read(bed.now()).unwrap();
+    assert_eq!(noted, [foreign, erasure], "the wrong line does not stand for the right one");
 }
 
 async fn who_writes_for_a_patient_that_goes_is_told_to_try_again(bed: Bed) {
@@ -107,6 +157,9 @@ on_both_engines!(
     what_other_processes_erase_is_heard_of,
     the_file_gets_what_a_crash_left_out_and_nothing_twice,
     whom_the_file_names_is_erased_again,
+    a_clock_that_was_ahead_hides_no_later_erasure,
+    a_clock_that_is_set_back_hides_no_later_erasure,
+    a_line_of_another_clinic_erases_nobody,
     who_writes_for_a_patient_that_goes_is_told_to_try_again,
 );
 

@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use aftercare::care::{ConsentError, ConsentWord, tell_consent};
 use aftercare::protocol::QuietHours;
 use aftercare::store::{Consent, ConsentKind, Preferences, PushContent, StoreError};
 use aftercare_tests::bed::Bed;
@@ -126,10 +127,29 @@ async fn the_latest_word_on_a_consent_counts(bed: Bed) {
         .unwrap();
 }
 
+async fn a_withdrawal_by_a_slow_clock_wins_over_the_implied_consent(bed: Bed) {
+    let (_, patient) = clinic_and_patient(&bed.store).await;
+    let told = bed
+        .store
+        .write::<_, ConsentError, _>(move |tx| {
+            let at = tx.now();
+            let kind = ConsentKind::Aftercare;
+            let implied =
+                Consent { patient_id: patient.id, kind, granted: true, notice_version: None, at };
+            tx.set_consent(&implied)?;
+            let word = ConsentWord { granted: false, notice_version: None, at: Some(at - HOUR) };
+            tell_consent(tx, patient.id, kind, word)
+        })
+        .await
+        .unwrap();
+    assert!(told.1 && !told.0.granted, "{told:?}");
+}
+
 on_both_engines!(
     a_reference_is_found_in_its_own_clinic_only,
     what_a_patient_wishes_comes_back,
     plan_versions_grow_one_by_one_under_the_lock,
     one_reference_is_one_patient_however_many_ask_at_once,
     the_latest_word_on_a_consent_counts,
+    a_withdrawal_by_a_slow_clock_wins_over_the_implied_consent,
 );

@@ -54,7 +54,10 @@ pub(super) async fn get_my_consent(
 /// Withdrawn: what is not sent yet is `skipped: consent`, at once and also in the last moment before it
 /// leaves. Granted again: what is still of use returns. The two kinds are apart, but without `aftercare`
 /// nothing is pushed at all. An app that was offline tells it later with the `at` of back then: a word
-/// older than the known one changes nothing, and `applied` is false.
+/// older than the known one changes nothing, and `applied` is false; of two of the same instant the
+/// withdrawal counts. But the consent that redeeming an enrolment code implies, which has no
+/// `notice_version`, gives way to every withdrawal and to every grant with a `notice_version`, whatever
+/// their `at`: a phone's clock may be slow.
 #[utoipa::path(
     operation_id = "putMyConsent",
     tag = "patient",
