@@ -1,7 +1,7 @@
 //! How often one caller may ask.
 //!
-//! Three limits: requests of one credential, bad bearers of one address, and failed tokens and
-//! codes of one address. The last is asked before a secret is hashed, so that guessing costs the
+//! Four limits: requests of one credential, its tokens, bad bearers of one address, and failed tokens
+//! and codes of one address. The last is asked before a secret is hashed, so that guessing costs the
 //! guesser more than it costs the server. The limits measure monotonic time, not the `Clock`: a
 //! demo that plays a month in seconds is not a flood.
 
@@ -109,6 +109,7 @@ impl Default for Limits {
 #[derive(Debug)]
 pub(crate) struct Limiter {
     credentials: Keyed<uuid::Uuid>,
+    tokens: Keyed<uuid::Uuid>,
     bad_bearers: Keyed<IpAddr>,
     failures: Keyed<IpAddr>,
     /// Addresses whose failures are spent, and until when.
@@ -119,6 +120,7 @@ impl Limiter {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             credentials: Keyed::new(limits.credential),
+            tokens: Keyed::new(limits.credential),
             bad_bearers: Keyed::new(limits.bad_bearer),
             failures: Keyed::new(limits.failures),
             barred: Mutex::default(),
@@ -131,6 +133,15 @@ impl Limiter {
     /// 429 when the credential has asked too often.
     pub(crate) fn credential(&self, id: uuid::Uuid) -> Result<(), Problem> {
         self.credentials.count(&id).map_err(wait)
+    }
+
+    /// Counts one token asked for with a right secret of a clinic, or with a refresh token of a session:
+    /// at the rate of its other requests, but apart from them.
+    ///
+    /// # Errors
+    /// 429 when the credential has asked too often.
+    pub(crate) fn token(&self, id: uuid::Uuid) -> Result<(), Problem> {
+        self.tokens.count(&id).map_err(wait)
     }
 
     /// Counts one bad bearer of an address.
@@ -177,7 +188,7 @@ fn wait(pause: Duration) -> Problem {
 }
 
 /// What one caller can hold of addresses: an IPv4 address, or a /64 of IPv6.
-fn subject(address: IpAddr) -> IpAddr {
+pub(crate) fn subject(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
         v4 @ IpAddr::V4(_) => v4,

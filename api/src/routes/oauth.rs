@@ -85,10 +85,7 @@ impl From<Problem> for Refused {
 /// A problem in RFC 6749's clothes, its status and `Retry-After` kept.
 fn other(problem: &Problem) -> HttpResponse {
     let (error, error_description) = match problem.code().status().as_u16() {
-        429 => (
-            "temporarily_unavailable",
-            "Too many failed attempts; Retry-After says when to come back",
-        ),
+        429 => ("temporarily_unavailable", "Too many attempts; Retry-After says when to come back"),
         503 => ("temporarily_unavailable", "The server cannot serve this now; try again"),
         500 => ("server_error", "The server could not do this"),
         413 => ("invalid_request", "The form is too large"),
@@ -220,7 +217,12 @@ async fn client_credentials(
     let (clinic, secrets) = known.map_err(Problem::from)?.unzip();
     let secrets = secrets.unwrap_or_default();
     let hashes = secrets.iter().map(|known| known.hash.clone()).collect();
-    let shown = api.hasher.matches(secret, hashes).await.map_err(|e| Problem::internal(&e))?;
+    let address = api.client(request);
+    let turn = api.hasher.turn(address).await.ok_or_else(Problem::unavailable)?;
+    // Those who waited before this one may have spent the address's failures.
+    api.limiter.may_try(address)?;
+    let shown =
+        api.hasher.matches(turn, secret, hashes).await.map_err(|e| Problem::internal(&e))?;
     let shown = shown.and_then(|place| secrets.get(place)).map(|known| known.id);
     let Some((clinic, shown)) = clinic.map(|clinic| clinic.id).zip(shown) else {
         return Err(Refused::client());
@@ -228,6 +230,8 @@ async fn client_credentials(
     if parameters.get("scope").is_some_and(|scope| scope != Role::Clinic.as_str()) {
         return Err(Refused::bad("invalid_scope", "The scope of a clinic's client is clinic"));
     }
+    // Only now: whoever knows no more than the client id must not spend what the clinic may ask for.
+    api.limiter.token(clinic.0)?;
     let signer = api.keys.signer().await?;
     let opened = api.store.write(move |tx| auth::open_clinic_session(tx, clinic, shown)).await;
     let Some(session) = opened.map_err(Problem::from)? else { return Err(Refused::client()) };
@@ -280,6 +284,11 @@ async fn refresh_token(api: &Api, parameters: &Parameters) -> Result<TokenAnswer
         return Err(Refused::bad("invalid_scope", "The scope of a patient's app is patient"));
     }
     let token = SecretString::from(token);
+    let shown = token.clone();
+    let session = api.store.read(move |tx| tx.session_of_refresh_token(&shown)).await;
+    if let Some(session) = session.map_err(Problem::from)? {
+        api.limiter.token(session.id.0)?;
+    }
     let signer = api.keys.signer().await?;
     match api.store.write(move |tx| auth::refresh(tx, &token)).await.map_err(Problem::from)? {
         Refresh::Granted(grant) => Ok(answer(api, &signer, grant)?),

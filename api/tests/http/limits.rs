@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aftercare_api::Rate;
 
-use crate::support::{api_with, generous};
+use crate::support::{Phone, api_with, credentials, generous};
 
 fn three() -> Rate {
     Rate::new(1, Duration::from_hours(1), 3)
@@ -22,6 +22,26 @@ async fn a_credential_is_limited_whatever_its_token() {
     let seconds: u64 = refused.header("retry-after").unwrap().parse().unwrap();
     assert!((3590..=3600).contains(&seconds), "{seconds}");
     api.get("/healthz").send().await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_of_a_credential_are_limited_apart_from_its_requests() {
+    let api = api_with(|config| config.limits.credential = three()).await;
+    let mut token = String::new();
+    for _ in 0..3 {
+        token = api.clinic_token().await;
+    }
+    let form = credentials(&api.clinic);
+    let refused = api.post("/v1/oauth/token").form(&form).send().await;
+    assert_eq!(refused.expect(429)["error"], "temporarily_unavailable");
+    assert!(refused.header("retry-after").is_some());
+    api.get("/v1/protocols").bearer(&token).send().await.expect(200);
+
+    let mut phone = api.enrolled(&token, "p-1", "inst-1").await;
+    for _ in 0..3 {
+        phone = Phone::of(&api.refresh(&phone.refresh).await.expect(200));
+    }
+    assert_eq!(api.refresh(&phone.refresh).await.expect(429)["error"], "temporarily_unavailable");
 }
 
 #[tokio::test(flavor = "multi_thread")]
