@@ -16,7 +16,7 @@ async fn unknown_paths_and_methods() {
     assert_eq!(answer.header("allow"), Some("GET, HEAD, POST"));
     let answer = api.get("/v1/patients/p-1").send().await;
     answer.problem(405, "method-not-allowed");
-    assert_eq!(answer.header("allow"), Some("PUT"));
+    assert_eq!(answer.header("allow"), Some("DELETE, PUT"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
