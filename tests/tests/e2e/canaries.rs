@@ -16,7 +16,7 @@ use disk::Disk;
 use envelope::{Key, Sealed};
 
 use crate::http::{Body, Http, wait_for};
-use crate::process::{Clinic, Server, aftercare, now, run};
+use crate::process::{Clinic, Server, aftercare, everybody_at, now, run};
 use crate::stage::device;
 
 /// In every word about a patient: never in clear, anywhere.
@@ -111,7 +111,8 @@ impl Cage {
         (disk.run_sql)(&format!("UPDATE clinics SET contact_phone = '{}'", IN_CLEAR[1]));
         let mut serve = command();
         serve.env("FCM_CREDENTIALS", "fcm.json").env("AFTERCARE_FCM_URL", fcm.base_url());
-        let server = Server::start(serve.env("AFTERCARE_LOG", "debug").arg("serve")).await;
+        let server =
+            Server::start(serve.env("AFTERCARE_LOG", everybody_at("debug")).arg("serve")).await;
         let clinic = Clinic::sign_in(server.http, &account).await;
         let secret = account["client_secret"].as_str().unwrap().to_owned();
         let secrets = vec![secret, clinic.token().to_owned()];

@@ -111,6 +111,25 @@ impl Drop for Process {
     }
 }
 
+/// The filter that lets everybody speak at that level, libraries too.
+pub(crate) fn everybody_at(level: &str) -> String {
+    let libraries = [
+        "tokio_cron_scheduler",
+        "actix_server",
+        "actix_web",
+        "actix_http",
+        "tracing_actix_web",
+        "h2",
+        "hyper",
+        "hyper_util",
+        "rustls",
+        "mio",
+        "tokio_postgres",
+    ];
+    let named = libraries.iter().map(|name| format!("{name}={level}"));
+    named.chain([level.to_owned()]).collect::<Vec<_>>().join(",")
+}
+
 fn collect(from: impl Read + Send + 'static, into: &Arc<Mutex<Vec<String>>>) {
     let into = Arc::clone(into);
     std::thread::spawn(move || {
@@ -193,8 +212,8 @@ impl Clinic {
         self.http.call(method, path, Some(&self.token), body).await
     }
 
-    /// A patient with a phone of the same name.
-    pub(crate) async fn patient(&self, name: &str) {
+    /// A patient with a phone of the same name; gives the token of the phone's app.
+    pub(crate) async fn patient(&self, name: &str) -> String {
         let body = json!({"time_zone": "Europe/Lisbon", "locale": "en"});
         self.call("PUT", &format!("/v1/patients/{name}"), Body::Json(&body)).await;
         let path = format!("/v1/patients/{name}/enrolments");
@@ -203,8 +222,9 @@ impl Clinic {
         let path = "/v1/enrolments/redeem";
         let tokens = self.http.call("POST", path, None, Body::Json(&redeem)).await.expect(200);
         let path = format!("/v1/me/devices/{name}");
-        let token = tokens["access_token"].as_str();
-        self.http.call("PUT", &path, token, Body::Json(&device(name))).await.expect(204);
+        let token = tokens["access_token"].as_str().unwrap();
+        self.http.call("PUT", &path, Some(token), Body::Json(&device(name))).await.expect(204);
+        token.to_owned()
     }
 
     /// Their session was done so long ago: the first reminder is due after a quarter of an hour.

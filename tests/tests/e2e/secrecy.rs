@@ -18,7 +18,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 use crate::http::{Body, wait_for};
-use crate::process::{Clinic, Server, aftercare, make_clinic, now, run};
+use crate::process::{Clinic, Server, aftercare, everybody_at, make_clinic, now, run};
 use crate::stage::{device, done};
 
 const PASSWORD: &str = "Zq7/recognisable+Pa55w0rd=";
@@ -137,7 +137,7 @@ async fn failures_tell_no_secret() {
     let password = PASSWORD.bytes().map(|byte| format!("%{byte:02X}")).collect::<Vec<_>>().concat();
     let serve = |url: &str| {
         let mut command = aftercare(folder);
-        command.arg("api").env("DATABASE_URL", url).env("AFTERCARE_LOG", "trace");
+        command.arg("api").env("DATABASE_URL", url).env("AFTERCARE_LOG", everybody_at("trace"));
         command.env("AFTERCARE_KEY_FILE", "master.key");
         command
     };
@@ -232,7 +232,7 @@ async fn serving_with_everything_traced_tells_no_secret() {
     let mut command = aftercare(folder);
     command.arg("serve").env(key.0, key.1).env("FCM_CREDENTIALS", "fcm.json");
     command.env("AFTERCARE_FCM_URL", fcm.base_url());
-    command.env("AFTERCARE_LOG", "trace").env("RUST_LOG", "trace");
+    command.env("AFTERCARE_LOG", everybody_at("trace")).env("RUST_LOG", "trace");
     let mut server = Server::start(&mut command).await;
 
     let mut search = Search::default();
