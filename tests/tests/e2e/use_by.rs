@@ -138,8 +138,9 @@ async fn check(
         rows.iter().map(|row| (row.id.to_string(), row.step_id.to_string())).collect();
     let pushes = stage.pushes();
     let after = &pushes[voided_at.unwrap_or(pushes.len())..];
+    // More than once where FCM's answer was lost: under one tag, so that the phone shows it once.
     let taken_back = |push: &Push| steps[&push.reminder] == "correction-disregard";
-    assert!(after.len() <= 1 && after.iter().all(taken_back), "sent after the void: {pushes:?}");
+    assert!(after.iter().all(taken_back), "sent after the void: {pushes:?}");
     for push in &pushes {
         assert!(push.at < push.use_by, "past its use-by: {push:?}");
         assert!(push.ttl <= push.use_by.duration_since(push.at), "kept past it: {push:?}");
