@@ -13,6 +13,7 @@ from datetime import timedelta
 
 import schemathesis
 from schemathesis.core.parameters import ParameterLocation
+from schemathesis.generation.meta import TestPhase
 
 from world import RANDOM, WORLD, instant, now
 
@@ -51,6 +52,9 @@ class Caller:
 @schemathesis.hook
 def before_call(context, case, kwargs):
     renew(case)
+    if case.meta and case.meta.phase.name == TestPhase.STATEFUL and case.query:
+        # What was only tried out is not there afterwards, as this phase expects of all that succeeds.
+        case.query.pop("dry_run", None)
     if is_valid(case, ParameterLocation.PATH):
         for name in case.path_parameters or {}:
             feed(case.path_parameters, name, case.operation.path)
