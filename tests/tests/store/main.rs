@@ -24,5 +24,6 @@ mod receipts;
 mod reminders;
 mod retries;
 mod sign_in;
+mod statistics;
 mod treatments;
 mod units;
