@@ -9,5 +9,6 @@ pub mod planner;
 pub mod protocol;
 pub mod seal;
 pub mod store;
+pub mod strict_json;
 pub mod words;
 pub mod zone;

@@ -6,16 +6,18 @@
 
 mod check;
 mod document;
-mod json;
 mod read;
 mod reader;
 
+use std::ops::ControlFlow;
 use std::sync::{Arc, LazyLock};
 
 pub use document::*;
 pub use reader::Fault;
 
 use reader::{Faults, Node};
+
+use crate::strict_json;
 
 /// The JSON Schema of a protocol document, for editors; [`Protocol::parse`] checks more.
 pub const SCHEMA: &str = include_str!("schema.json");
@@ -52,8 +54,17 @@ impl Protocol {
     /// Every fault of the document, in its own order; a text that is not JSON has just one.
     pub fn parse(json: &str) -> Result<Self, Vec<Fault>> {
         let mut faults = Faults::default();
-        let Some(value) = json::parse(&mut faults, json) else { return Err(faults.0) };
-        let protocol = read::protocol(&mut faults, &Node::root(&value));
+        let value = strict_json::parse(json.as_bytes(), |pointer| {
+            faults.add(&pointer, "this stands here twice");
+            ControlFlow::Continue(())
+        });
+        let protocol = match value {
+            Ok(value) => read::protocol(&mut faults, &Node::root(&value)),
+            Err(error) => {
+                faults.add("", format!("this is not JSON: {error}"));
+                None
+            }
+        };
         match protocol {
             Some(protocol) if faults.0.is_empty() => Ok(protocol),
             _ => Err(faults.0),

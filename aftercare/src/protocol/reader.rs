@@ -9,6 +9,8 @@ use jiff::civil::Time;
 use jiff::{SignedDuration, Span};
 use serde_json::{Map, Value};
 
+use crate::strict_json::member;
+
 /// One thing that is wrong with a document, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -54,7 +56,7 @@ impl<'v> Node<'v> {
     }
 
     fn child(&self, name: &str, value: &'v Value) -> Self {
-        Node { value, pointer: join(&self.pointer, name) }
+        Node { value, pointer: member(&self.pointer, name) }
     }
 
     fn wrong<T>(&self, faults: &mut Faults, wanted: &str) -> Option<T> {
@@ -69,7 +71,7 @@ impl<'v> Node<'v> {
         };
         for name in map.keys().filter(|name| !known.contains(&name.as_str())) {
             let detail = format!("this field is not known; known are {}", known.join(", "));
-            faults.add(&join(&self.pointer, name), detail);
+            faults.add(&member(&self.pointer, name), detail);
         }
         Some(Fields { map, pointer: self.pointer.clone() })
     }
@@ -221,7 +223,7 @@ impl<'v> Fields<'v> {
     /// The field, where it is there and not null.
     pub(super) fn maybe(&self, name: &str) -> Option<Node<'v>> {
         let value = self.map.get(name).filter(|value| !value.is_null())?;
-        Some(Node { value, pointer: join(&self.pointer, name) })
+        Some(Node { value, pointer: member(&self.pointer, name) })
     }
 
     /// The field, whose absence is a fault.
@@ -232,10 +234,6 @@ impl<'v> Fields<'v> {
         }
         node
     }
-}
-
-pub(super) fn join(pointer: &str, name: &str) -> String {
-    format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
 fn describe(value: &Value) -> String {
