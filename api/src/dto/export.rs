@@ -1,18 +1,15 @@
 //! Everything held about a patient.
 
-use aftercare::care::{self, ReminderView};
-use aftercare::store::{
-    AuditRow, Consent, Delivery, Device, Enrolment, Patient, Receipt, Reminder, Session, Snooze,
-};
+mod conversions;
+
 use jiff::Timestamp;
-use secrecy::ExposeSecret as _;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::care::{ClinicDto, ReminderDto};
-use super::treatments::{TreatmentAnswer, TreatmentDto};
+use super::treatments::TreatmentDto;
 use super::why::{ReceiptDto, SnoozeDto};
 
 /// Everything held about a patient, as it is stored. Fields may be added.
@@ -344,172 +341,4 @@ pub enum Reader {
     Patient,
     /// The clinic: everything but push addresses, which are of no use to it.
     Clinic,
-}
-
-impl Export {
-    /// An export in the contract's shape.
-    ///
-    /// # Errors
-    /// When something stored cannot be written as JSON.
-    pub fn new(export: care::Export, reader: Reader, now: Timestamp) -> serde_json::Result<Self> {
-        let reminders = export.reminders.into_iter().map(|(row, view)| reminder(row, view));
-        let treatments = export.treatments.into_iter().map(|view| {
-            let stored = &view.treatment;
-            let namespace = stored.namespace.clone();
-            let (recorded_at, voided_at) = (stored.recorded_at, stored.voided_at);
-            let updated_at = stored.updated_at;
-            let TreatmentAnswer { treatment, .. } = view.into();
-            ExportedTreatment { treatment, namespace, recorded_at, voided_at, updated_at }
-        });
-        let amendments = export.amendments.into_iter().map(|said| {
-            Ok(ExportedAmendment {
-                id: said.id.0,
-                treatment_id: said.treatment_id.map(|id| id.0),
-                kind: said.kind.to_string(),
-                event_id: said.event_id,
-                at: said.at,
-                fields: serde_json::to_value(said.fields)?,
-            })
-        });
-        Ok(Self {
-            generated_at: now,
-            clinic: ClinicDto {
-                display_name: export.clinic.display_name,
-                contact_phone: export.clinic.contact_phone,
-            },
-            consents: export.consents.into_iter().map(Into::into).collect(),
-            devices: export.devices.into_iter().map(|one| device(one, reader)).collect(),
-            treatments: treatments.collect(),
-            amendments: amendments.collect::<serde_json::Result<_>>()?,
-            reminders: reminders.collect::<serde_json::Result<_>>()?,
-            deliveries: export.deliveries.into_iter().map(Into::into).collect(),
-            receipts: export.receipts.into_iter().map(Into::into).collect(),
-            snoozes: export.snoozes.into_iter().map(Into::into).collect(),
-            enrolments: export.enrolments.into_iter().map(Into::into).collect(),
-            calendars: export
-                .calendar
-                .map(|feed| ExportedCalendar { created_at: feed.created_at })
-                .into_iter()
-                .collect(),
-            sessions: export.sessions.into_iter().map(Into::into).collect(),
-            audit: export.audit.into_iter().map(Into::into).collect(),
-            patient: patient(export.patient)?,
-        })
-    }
-}
-
-fn patient(patient: Patient) -> serde_json::Result<ExportedPatient> {
-    Ok(ExportedPatient {
-        id: patient.id.0,
-        reference: patient.reference,
-        time_zone: patient.time_zone.map(|zone| zone.to_string()),
-        locale: patient.locale.map(|locale| locale.to_string()),
-        preferences: serde_json::to_value(patient.preferences)?,
-        plan_version: patient.plan_version,
-        created_at: patient.created_at,
-        updated_at: patient.updated_at,
-    })
-}
-
-fn device(device: Device, reader: Reader) -> ExportedDevice {
-    let address = device.address.filter(|_| reader == Reader::Patient);
-    ExportedDevice {
-        id: device.id.0,
-        installation_id: device.installation_id,
-        address_kind: device.address_kind.to_string(),
-        address: address.map(|address| address.expose_secret().to_owned()),
-        platform: device.platform.to_string(),
-        time_zone: device.time_zone.to_string(),
-        locale: device.locale.to_string(),
-        notifications_enabled: device.notifications_enabled,
-        delivery: device.delivery.to_string(),
-        state: device.state.to_string(),
-        state_reason: device.state_reason,
-        session_id: device.session_id.map(|id| id.0),
-        last_seen_at: device.last_seen_at,
-        created_at: device.created_at,
-    }
-}
-
-fn reminder(row: Reminder, view: ReminderView) -> serde_json::Result<ExportedReminder> {
-    Ok(ExportedReminder {
-        reminder: view.into(),
-        treatment_id: row.treatment_id.0,
-        step: row.step_id.to_string(),
-        steps: serde_json::to_value(row.members)?,
-        said: row.said.map(serde_json::to_value).transpose()?,
-        attempts: row.attempts,
-        attempt_at: row.attempt_at,
-        sent_at: row.sent_at,
-        created_at: row.created_at,
-        updated_at: row.updated_at,
-    })
-}
-
-impl From<Consent> for ExportedConsent {
-    fn from(consent: Consent) -> Self {
-        Self {
-            kind: consent.kind.to_string(),
-            granted: consent.granted,
-            notice_version: consent.notice_version,
-            at: consent.at,
-        }
-    }
-}
-
-impl From<Delivery> for ExportedDelivery {
-    fn from(delivery: Delivery) -> Self {
-        Self {
-            id: delivery.id.0,
-            reminder_id: delivery.reminder_id.0,
-            device_id: delivery.device_id.0,
-            attempt: delivery.attempt,
-            state: delivery.state.to_string(),
-            status: delivery.status,
-            code: delivery.code,
-            detail: delivery.detail,
-            at: delivery.at,
-            retry_at: delivery.retry_at,
-        }
-    }
-}
-
-impl From<Receipt> for ExportedReceipt {
-    fn from(receipt: Receipt) -> Self {
-        Self { reminder_id: receipt.reminder_id.0, receipt: receipt.into() }
-    }
-}
-
-impl From<Snooze> for ExportedSnooze {
-    fn from(snooze: Snooze) -> Self {
-        Self { reminder_id: snooze.reminder_id.0, snooze: snooze.into() }
-    }
-}
-
-impl From<Enrolment> for ExportedEnrolment {
-    fn from(enrolment: Enrolment) -> Self {
-        Self {
-            id: enrolment.id.0,
-            created_at: enrolment.created_at,
-            expires_at: enrolment.expires_at,
-            redeemed_at: enrolment.redeemed_at,
-        }
-    }
-}
-
-impl From<Session> for ExportedSession {
-    fn from(session: Session) -> Self {
-        Self {
-            id: session.id.0,
-            created_at: session.created_at,
-            expires_at: session.expires_at,
-            revoked_at: session.revoked_at,
-        }
-    }
-}
-
-impl From<AuditRow> for ExportedDeed {
-    fn from(row: AuditRow) -> Self {
-        Self { at: row.at, actor: row.actor, action: row.action, subject: row.subject }
-    }
 }
