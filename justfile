@@ -22,7 +22,7 @@ demo *ARGS:
 
 # Write the golden timelines anew; read the difference before committing it
 golden:
-    UPDATE_GOLDEN=1 cargo test -p aftercare --test golden
+    UPDATE_GOLDEN=1 cargo test -p aftercare --test planner golden
 
 # Write docs/openapi.json anew from the code
 openapi:

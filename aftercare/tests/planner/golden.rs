@@ -1,26 +1,18 @@
-//! Timelines held against files that people have read. `UPDATE_GOLDEN=1 cargo test -p aftercare
-//! --test golden` writes them anew; read the difference before you commit it.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on has failed"
-)]
+//! Timelines held against files that people have read. `just golden` writes them anew; read the
+//! difference before you commit it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use aftercare::ids::TreatmentId;
 use aftercare::planner::{
-    Facts, Fate, Person, Preview, Reason, ReminderState, Standing, TreatmentFacts, Trial, courses,
-    describe, diff, local, of_treatment, plan, preview,
+    Fate, Preview, Reason, ReminderState, Trial, courses, describe, local, of_treatment, plan,
+    preview,
 };
 use aftercare::protocol::{Area, shipped};
-use aftercare::zone::Zone;
-use jiff::civil::DateTime;
-use jiff::{SignedDuration, Timestamp};
-use uuid::Uuid;
+use jiff::SignedDuration;
+
+use crate::support::{LISBON, at, replan, sessions, zone};
 
 struct Story {
     name: &'static str,
@@ -95,19 +87,13 @@ const ENROLMENTS: &[Enrolment] = &[
     },
 ];
 
-fn instant(zone: &Zone, local: &str) -> Timestamp {
-    let local: DateTime = local.parse().unwrap();
-    zone.tz().to_ambiguous_timestamp(local).compatible().unwrap()
-}
-
 fn tell(story: &Story) -> Preview {
-    let zone: Zone = story.zone.parse().unwrap();
-    let completed_at = instant(&zone, story.at);
+    let completed_at = at(story.at, story.zone);
     preview(Trial {
         protocol: shipped()[0].protocol.clone(),
         completed_at,
         recorded_at: completed_at + story.late,
-        zone,
+        zone: zone(story.zone),
         areas: story.areas.map(|areas| areas.iter().copied().collect::<BTreeSet<_>>()),
         locale: "en".parse().unwrap(),
         slots: BTreeMap::new(),
@@ -142,11 +128,11 @@ fn page(story: &Story, preview: &Preview) -> String {
 /// Plans at the session's end, lets what falls due wait for a phone, and plans again once there is
 /// one.
 fn enrol(enrolment: &Enrolment) -> String {
-    let zone: Zone = "Europe/Lisbon".parse().unwrap();
-    let completed_at = instant(&zone, enrolment.at);
-    let mut facts = unreachable(completed_at, &zone);
-    let first = plan(&facts, completed_at);
-    write(&mut facts, &first);
+    let zone = zone(LISBON);
+    let mut facts = sessions(&[enrolment.at]);
+    let completed_at = facts.treatments[0].completed_at;
+    facts.reachable = false;
+    replan(&mut facts, completed_at);
     let now = completed_at + enrolment.after;
     facts.standing.sort_by_key(|row| row.due_at);
     let due = facts.standing.iter_mut().filter(|row| row.state == ReminderState::Planned);
@@ -186,49 +172,9 @@ fn enrol(enrolment: &Enrolment) -> String {
     page
 }
 
-fn unreachable(completed_at: Timestamp, zone: &Zone) -> Facts {
-    let person = Person {
-        id: None,
-        zone: zone.clone(),
-        locale: "en".parse().unwrap(),
-        quiet_hours: None,
-        exercise_hour: None,
-        muted: BTreeSet::new(),
-        aftercare: true,
-        recall: true,
-        slots: BTreeMap::new(),
-    };
-    let treatment = TreatmentFacts {
-        id: TreatmentId(Uuid::nil()),
-        protocol: shipped()[0].protocol.clone(),
-        completed_at,
-        recorded_at: completed_at,
-        zone: zone.clone(),
-        areas: shipped()[0].protocol.default_areas.clone(),
-        voided: false,
-        next_session_at: None,
-    };
-    Facts { person, treatments: vec![treatment], standing: Vec::new(), reachable: false }
-}
-
-/// Writes a first plan down, as the store does.
-fn write(facts: &mut Facts, plan: &aftercare::planner::Plan) {
-    let rows = diff(facts, plan).into_iter().map(|change| Standing {
-        key: change.key,
-        members: change.members,
-        state: change.state,
-        reason: change.reason,
-        due_at: change.due_at,
-        snoozed_until: change.snoozed_until,
-        sent_at: None,
-        said: None,
-    });
-    facts.standing = rows.collect();
-}
-
 #[test]
 fn timelines_are_as_read() {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/planner/golden");
     let update = std::env::var_os("UPDATE_GOLDEN").is_some();
     let mut wrong = Vec::new();
     let planned = STORIES.iter().map(|story| (story.name, page(story, &tell(story))));

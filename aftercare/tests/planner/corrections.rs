@@ -1,24 +1,17 @@
 //! What is sent again because a session turned out otherwise: once for each change, and never about
 //! what was not sent.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on has failed"
-)]
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
-use aftercare::ids::{PatientId, TreatmentId};
 use aftercare::planner::{
-    Facts, Key, Person, Reason, ReminderState, Standing, TreatmentFacts, courses, diff, plan,
-    quiet_until, say,
+    Facts, Key, Reason, ReminderState, Standing, TreatmentFacts, courses, quiet_until, say,
 };
 use aftercare::protocol::{Area, QuietHours, shipped};
 use jiff::civil::time;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
-use uuid::Uuid;
+
+use crate::support;
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 /// A winter afternoon, in UTC.
@@ -29,16 +22,7 @@ fn at(text: &str) -> Timestamp {
 }
 
 fn treatment(id: u128, completed_at: Timestamp) -> TreatmentFacts {
-    TreatmentFacts {
-        id: TreatmentId(Uuid::from_u128(id)),
-        protocol: Arc::clone(&shipped()[0].protocol),
-        completed_at,
-        recorded_at: completed_at,
-        zone: "UTC".parse().unwrap(),
-        areas: [Area::Face, Area::Neck].into(),
-        voided: false,
-        next_session_at: None,
-    }
+    support::treatment(id, completed_at, "UTC")
 }
 
 /// A patient with a phone, and the clock.
@@ -51,39 +35,14 @@ struct World {
 
 impl World {
     fn new(treatments: Vec<TreatmentFacts>) -> Self {
-        let person = Person {
-            id: Some(PatientId(Uuid::from_u128(7))),
-            zone: "UTC".parse().unwrap(),
-            locale: "en".parse().unwrap(),
-            quiet_hours: None,
-            exercise_hour: None,
-            muted: BTreeSet::new(),
-            aftercare: true,
-            recall: true,
-            slots: BTreeMap::new(),
-        };
-        let facts = Facts { person, treatments, standing: Vec::new(), reachable: true };
+        let facts = support::facts(treatments, "UTC");
         let mut world = Self { facts, now: at(T), sent: Vec::new() };
         world.replan();
         world
     }
 
     fn replan(&mut self) {
-        let changes = diff(&self.facts, &plan(&self.facts, self.now));
-        for change in changes {
-            let known = self.facts.standing.iter().position(|row| row.key == change.key);
-            let known = known.map(|row| self.facts.standing.remove(row));
-            self.facts.standing.push(Standing {
-                key: change.key,
-                members: change.members,
-                state: change.state,
-                reason: change.reason,
-                due_at: change.due_at,
-                snoozed_until: change.snoozed_until,
-                sent_at: known.as_ref().and_then(|row| row.sent_at),
-                said: known.and_then(|row| row.said),
-            });
-        }
+        support::replan(&mut self.facts, self.now);
     }
 
     /// Sends what is due up to then, each at its moment.
