@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use aftercare::clock::Env;
 use aftercare::store::{DeliveryMode, Platform, PushContent};
@@ -16,6 +15,7 @@ use http::Response;
 use jiff::{SignedDuration, Timestamp};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 async fn emulator() -> EmulatorHandle {
     Emulator::start(EmulatorConfig::default()).await.unwrap()
@@ -146,15 +146,22 @@ async fn the_peer_s_limit_of_streams_is_kept() {
     let fcm = emulator().await;
     let most = Arc::new(AtomicUsize::new(0));
     let seen = Arc::clone(&most);
-    let address = server(move |_, mut connection| {
-        let seen = Arc::clone(&seen);
+    // Messages that came over the first connection, and over all others.
+    let came = watch::Sender::new((0, 0));
+    let address = server(move |number, mut connection| {
+        let (seen, came) = (Arc::clone(&seen), came.clone());
         async move {
             let open = Arc::new(AtomicUsize::new(0));
             while let Some(Ok((_, respond))) = connection.accept().await {
                 seen.fetch_max(open.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                let open = Arc::clone(&open);
+                came.send_modify(|(first, others)| {
+                    *(if number == 0 { first } else { others }) += 1;
+                });
+                let (open, mut came) = (Arc::clone(&open), came.subscribe());
                 tokio::spawn(async move {
-                    tokio::time::sleep(Duration::from_millis(2)).await;
+                    // All but the first of all wait until its connection is full and another is used.
+                    let go = |(first, others): &_| first + others == 1 || *first > 2 && *others > 0;
+                    came.wait_for(go).await.unwrap();
                     open.fetch_sub(1, Ordering::SeqCst);
                     accept(respond);
                 });
