@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use aftercare::clock::{Clock, Env, ManualClock};
 use aftercare::seal::MasterKey;
-use aftercare::store::{Store, StoreOptions};
+use aftercare::store::{Store, StoreError, StoreOptions, Tx};
 use diesel::RunQueryDsl as _;
 use diesel::connection::{Connection, SimpleConnection};
 use diesel::sqlite::SqliteConnection;
@@ -73,6 +73,15 @@ impl Bed {
     pub async fn again(&self) -> Store {
         let env = self.store.env().clone();
         Store::open(&self.url, self.master.clone(), env, StoreOptions::default()).await.unwrap()
+    }
+
+    /// What a unit of work comes to that cannot fail.
+    pub async fn write<T, F>(&self, work: F) -> T
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.store.write(work).await.unwrap()
     }
 
     /// Runs statements behind the store's back.
