@@ -1,0 +1,174 @@
+//! When a step is said: its nominal moment, and where lateness, the spread and quiet hours move it.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::super::quiet::{Place, exempt, in_grace, place, quiet_hours};
+use super::super::{Fate, Key, Reason, ReminderState, Shift, ShiftCause, Standing, TreatmentFacts};
+use super::{Candidate, View};
+use crate::protocol::{Moment, QuietHours, Step};
+use crate::zone::Zone;
+
+/// The minute of the day that a patient's hour of exercise replaces is one hour after the due
+/// moment that protocols write, less the five minutes that keep it off the full hour.
+const BEFORE_EXERCISE: SignedDuration = SignedDuration::from_mins(55);
+
+impl<'f> View<'f, '_> {
+    /// The nominal due moment and the use-by; `None` where the protocol's moments lead nowhere.
+    pub(super) fn moments(
+        &self,
+        treatment: &TreatmentFacts,
+        step: &Step,
+    ) -> Option<(Timestamp, Timestamp)> {
+        let anchor = treatment.anchor(&self.facts.person.zone);
+        let due = anchor.resolve(self.preferred(step, step.due), None)?;
+        let ends = || {
+            let rules = step.clauses.iter().filter_map(|clause| clause.when.rule());
+            let concerned = rules
+                .filter_map(|id| treatment.protocol.rule(id))
+                .filter(|rule| treatment.concerns(rule));
+            concerned.filter_map(|rule| anchor.resolve(rule.until?, None)).max()
+        };
+        let use_by = match step.use_by {
+            Some(moment) => anchor.resolve(self.preferred(step, moment), Some(due))?,
+            None => ends()?,
+        };
+        Some((due, use_by))
+    }
+
+    /// The moment, moved by as much as the patient's hour of exercise is from the protocol's.
+    fn preferred(&self, step: &Step, moment: Moment) -> Moment {
+        let (Moment::Wall { at: usual, .. }, Moment::Wall { day, at }) = (step.due, moment) else {
+            return moment;
+        };
+        let Some(exercise) = self.facts.person.exercise_hour.filter(|_| step.before_exercise)
+        else {
+            return moment;
+        };
+        let moved = exercise.duration_since(usual) - BEFORE_EXERCISE;
+        Moment::Wall { day, at: at.saturating_add(moved) }
+    }
+
+    /// What becomes of a step whose use-by is over: one that was planned has expired, unless the
+    /// treatment was corrected and its use-by is another now.
+    pub(super) fn worthless(&self, key: &Key, use_by: Option<Timestamp>) -> Fate {
+        let waited = self.standing.get(key).filter(|standing| {
+            let member = standing.members.iter().find(|member| &member.key == key);
+            use_by.is_none_or(|use_by| member.is_some_and(|member| member.use_by == use_by))
+        });
+        match waited {
+            Some(standing) if standing.reason == Some(Reason::NoDevice) => {
+                Fate::Expired(Reason::NoDevice)
+            }
+            Some(_) => Fate::Expired(Reason::PastUseBy),
+            None => Fate::Skipped(Reason::PastUseBy),
+        }
+    }
+
+    /// Finds the moment at which the step will be said: now if it is overdue, and out of quiet
+    /// hours. What already waits in the queue keeps its moment.
+    pub(super) fn time(&self, candidate: &mut Candidate<'f>) -> Result<(), Fate> {
+        let (now, use_by) = (self.now, candidate.use_by);
+        if use_by <= now {
+            return Err(self.worthless(&candidate.key, Some(use_by)));
+        }
+        if use_by <= candidate.nominal_at {
+            // Where the patient is; somewhere else it may come in time again.
+            return Err(Fate::Skipped(Reason::PastUseBy));
+        }
+        let snoozed = self.snoozed(&candidate.key);
+        let queued = self
+            .standing
+            .get(&candidate.key)
+            .filter(|standing| self.queued(standing) && !self.is_postponed(standing, candidate));
+        if let Some(standing) = snoozed.or(queued.copied()) {
+            candidate.due_at = standing.due_at;
+            candidate.queued = Some(&standing.key);
+            candidate.snoozed = snoozed.is_some();
+            candidate.shifts.clone_from(&shifts_of(standing, &candidate.key));
+        } else if let Some(until) = self.snoozed_before(candidate) {
+            candidate.shift(ShiftCause::Snoozed, until);
+            candidate.snoozed = true;
+        } else if candidate.nominal_at < now {
+            candidate.shift(ShiftCause::Late, now);
+        } else {
+            let spread = candidate.nominal_at.checked_add(self.spread(candidate));
+            if let Some(at) = spread.ok().filter(|at| *at < use_by) {
+                candidate.shift(ShiftCause::Spread, at);
+            }
+        }
+        if exempt(candidate.treatment, candidate.step) || self.in_grace(candidate) {
+            return Ok(());
+        }
+        let at = candidate.due_at.max(now);
+        if candidate.snoozed && self.put_off_into_quiet(candidate, at) {
+            return Ok(());
+        }
+        match place(self.quiet_hours(candidate.treatment), self.zone(), at, use_by, now) {
+            Place::Stay => Ok(()),
+            Place::Move(to) => {
+                (candidate.queued, candidate.snoozed) = (None, false);
+                candidate.shift(ShiftCause::QuietHours, to);
+                Ok(())
+            }
+            Place::Drop => Err(Fate::Skipped(Reason::QuietHours)),
+        }
+    }
+
+    /// Due, and waiting for its turn or for the next attempt; not for a device that is there now,
+    /// and not with a member that is worthless by now: what is left of that is planned anew.
+    fn queued(&self, standing: &Standing) -> bool {
+        matches!(standing.state, ReminderState::Planned | ReminderState::Claimed)
+            && standing.due_at <= self.now
+            && !self.is_stale(standing)
+            && !self.waited(standing)
+    }
+
+    pub(super) fn is_stale(&self, standing: &Standing) -> bool {
+        standing.members.iter().any(|member| member.use_by <= self.now)
+    }
+
+    /// Whether it waited for a device that is there now.
+    pub(super) fn waited(&self, standing: &Standing) -> bool {
+        standing.reason == Some(Reason::NoDevice) && self.facts.reachable
+    }
+
+    /// What waits is due later than it was planned for: its treatment was corrected.
+    fn is_postponed(&self, standing: &Standing, candidate: &Candidate) -> bool {
+        let member = standing.members.iter().find(|member| member.key == candidate.key);
+        candidate.nominal_at > self.now
+            && member.is_some_and(|member| member.nominal_at < candidate.nominal_at)
+    }
+
+    /// What waits in the queue may leave a little into quiet hours that began meanwhile.
+    fn in_grace(&self, candidate: &Candidate) -> bool {
+        let quiet = self.quiet_hours(candidate.treatment);
+        candidate.queued.is_some() && in_grace(quiet, self.zone(), candidate.due_at, self.now)
+    }
+
+    pub(super) fn quiet_hours(&self, treatment: &TreatmentFacts) -> QuietHours {
+        quiet_hours(self.facts, treatment)
+    }
+
+    pub(super) fn zone(&self) -> &Zone {
+        &self.facts.person.zone
+    }
+
+    /// A part of the step's spread that is always the same for this patient and step.
+    fn spread(&self, candidate: &Candidate) -> SignedDuration {
+        let seconds = u64::try_from(candidate.step.spread.as_secs()).unwrap_or(0);
+        let Some(patient) = self.facts.person.id.filter(|_| seconds > 0) else {
+            return SignedDuration::ZERO;
+        };
+        let bytes = patient.0.as_bytes().iter().chain(candidate.step.id.as_str().as_bytes());
+        // FNV-1a: stable across releases, which the hashers of the standard library are not.
+        let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        SignedDuration::from_secs(i64::try_from(hash % seconds).unwrap_or(0))
+    }
+}
+
+fn shifts_of(standing: &Standing, key: &Key) -> Vec<Shift> {
+    let member = standing.members.iter().find(|member| &member.key == key);
+    member.map(|member| member.shifts.clone()).unwrap_or_default()
+}
