@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::protocols;
+use super::reachability::Unheard;
 use crate::ids::{PatientId, ProtocolId};
 use crate::locale::Locale;
 use crate::planner::{CourseState, Facts, Key, Person, Standing, TreatmentFacts, courses};
 use crate::protocol::Protocol;
 use crate::store::{
-    Clinic, Consent, ConsentKind, Device, DeviceState, Patient, Reminder, StoreError, Treatment,
-    TreatmentState, Tx,
+    Clinic, Consent, ConsentKind, Device, DeviceState, Patient, Reminder, SILENT, StoreError,
+    Treatment, TreatmentState, Tx,
 };
 use crate::words::words;
 use crate::zone::Zone;
@@ -207,7 +208,22 @@ fn first<T: Clone>(told: [(Option<&T>, Source); 3], clinic: &T) -> (T, Source) {
 
 /// Whether a push to the device would be seen.
 pub(super) fn reachable(device: &Device) -> bool {
-    device.state == DeviceState::Active && device.notifications_enabled && device.address.is_some()
+    unheard_on(device).is_none()
+}
+
+/// Why a push to the device would not be seen; `None` when it would.
+pub(super) fn unheard_on(device: &Device) -> Option<Unheard> {
+    match device.state {
+        DeviceState::Active if device.address.is_none() => Some(Unheard::AppGone),
+        DeviceState::Active if !device.notifications_enabled => Some(Unheard::NotificationsOff),
+        DeviceState::Active => None,
+        DeviceState::Gone if device.state_reason.as_deref() == Some(SILENT) => {
+            Some(Unheard::StaleAddress)
+        }
+        DeviceState::Gone => Some(Unheard::AppGone),
+        DeviceState::Refused => Some(Unheard::RefusedAddress),
+        DeviceState::Moved => Some(Unheard::AddressMoved),
+    }
 }
 
 fn treatment_facts(

@@ -16,6 +16,8 @@ pub enum Reading {
     TreatmentsOf(PatientId),
     /// So many treatments of whichever patients.
     Treatments(usize),
+    /// So many reminders that nobody is going to hear, of whichever patients.
+    Unheard(usize),
 }
 
 /// Notes what a clinic read, in the unit of work that reads it.
@@ -29,6 +31,7 @@ pub fn note_reading(tx: &mut Tx<'_>, clinic: ClinicId, reading: Reading) -> Resu
         Reading::Treatment(treatment) => ("treatment.read", format!("treatment:{treatment}")),
         Reading::TreatmentsOf(patient) => ("treatments.read", format!("patient:{patient}")),
         Reading::Treatments(count) => ("treatments.read", format!("treatments:{count}")),
+        Reading::Unheard(count) => ("reachability.read", format!("reminders:{count}")),
     };
     note(tx, clinic, &format!("clinic:{clinic}"), action, &subject)
 }

@@ -58,6 +58,9 @@ words! {
     }
 }
 
+/// The reason of a device whose address was dropped because nobody was heard of from it.
+pub const SILENT: &str = "silent";
+
 /// A device.
 #[derive(Clone)]
 pub struct Device {
@@ -416,7 +419,7 @@ impl Tx<'_> {
                 devices::address_hash.eq(None::<Digest>),
                 devices::address_sealed.eq(None::<Vec<u8>>),
                 devices::state.eq(DeviceState::Gone),
-                devices::state_reason.eq(Some("silent")),
+                devices::state_reason.eq(Some(SILENT)),
             ))
             .execute(c))
     }

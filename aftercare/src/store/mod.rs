@@ -31,6 +31,7 @@ mod patients;
 mod postgres;
 mod protocols;
 mod queue;
+mod reachability;
 mod receipts;
 mod reminders;
 mod retention;
@@ -60,7 +61,9 @@ pub use calendars::Calendar;
 pub use clinics::{ClientSecret, Clinic, PushContent};
 pub use consents::{Consent, ConsentKind};
 pub use deliveries::{Delivery, DeliveryState};
-pub use devices::{AddressKind, DeliveryMode, Device, DeviceRegistration, DeviceState, Platform};
+pub use devices::{
+    AddressKind, DeliveryMode, Device, DeviceRegistration, DeviceState, Platform, SILENT,
+};
 pub use enrolments::Enrolment;
 pub use erasure_file::{ErasureFile, ErasureFileError};
 pub use erasures::{Erasure, ErasureError};

@@ -2,6 +2,7 @@
 
 mod calendar;
 mod courses;
+mod cursor;
 mod devices;
 mod docs;
 mod enrolments;
@@ -12,6 +13,7 @@ mod openapi;
 mod patients;
 mod privacy;
 mod protocols;
+mod reachability;
 mod treatments;
 
 use actix_web::body::MessageBody;
@@ -36,6 +38,7 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
     treatments::routes(config);
     courses::routes(config);
     protocols::routes(config);
+    reachability::routes(config);
     devices::routes(config);
     me::routes(config);
     calendar::routes(config);

@@ -5,19 +5,16 @@ use actix_web::web::{Data, Json, Path};
 use actix_web::{HttpResponse, get, patch, post};
 use aftercare::care::{self, AmendError, Reading, RecordError, Recorded, Refusal, TreatmentView};
 use aftercare::ids::{ClinicId, TreatmentId};
-use aftercare::store::{StoreError, Treatment, TreatmentFilter, TreatmentState, Tx};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jiff::Timestamp;
+use aftercare::store::{StoreError, TreatmentFilter, TreatmentState, Tx};
 use utoipa_actix_web::service_config::ServiceConfig;
-use uuid::Uuid;
 
+use super::cursor;
 use super::enrolments::invitation;
 use crate::auth::{self, ClinicAuth, NewEnrolment};
 use crate::dto::{
     NewTreatment, RecordQuery, TreatmentAnswer, TreatmentPage, TreatmentPatch, TreatmentsQuery,
 };
-use crate::fields::{Body, Nothing, Query, parse};
+use crate::fields::{Body, Nothing, Query};
 use crate::problem::{Code, Fault, Problem};
 use crate::state::Api;
 
@@ -160,7 +157,8 @@ async fn list_treatments(
     query: Query<TreatmentsQuery>,
 ) -> Result<Json<TreatmentPage>, Problem> {
     let query = query.read()?;
-    let after = query.cursor.as_deref().map(read_cursor).transpose()?;
+    let after = query.cursor.as_deref().map(cursor::read).transpose()?;
+    let after = after.map(|(at, id)| (at, TreatmentId(id)));
     let limit = query.limit.unwrap_or(PAGE);
     let page = api
         .store
@@ -182,26 +180,10 @@ fn pages(mut views: Vec<TreatmentView>, limit: u32) -> TreatmentPage {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let more = views.len() > limit;
     views.truncate(limit);
-    let next_cursor = views.last().filter(|_| more).map(|last| cursor(&last.treatment));
+    let next_cursor = views.last().filter(|_| more);
+    let next_cursor =
+        next_cursor.map(|last| cursor::write(last.treatment.recorded_at, last.treatment.id.0));
     TreatmentPage { items: views.into_iter().map(Into::into).collect(), next_cursor }
-}
-
-/// Where a page ended: when the last treatment on it was recorded, and its id.
-fn cursor(last: &Treatment) -> String {
-    let at = last.recorded_at.as_microsecond().to_be_bytes();
-    URL_SAFE_NO_PAD.encode([at.as_slice(), last.id.0.as_bytes()].concat())
-}
-
-fn read_cursor(text: &str) -> Result<(Timestamp, TreatmentId), Problem> {
-    let read = || {
-        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-        let (at, id) = bytes.split_first_chunk::<8>()?;
-        let at = Timestamp::from_microsecond(i64::from_be_bytes(*at)).ok();
-        let at = at.filter(|at| parse::in_years(*at))?;
-        Some((at, TreatmentId(Uuid::from_slice(id).ok()?)))
-    };
-    let detail = "is not a next_cursor of this list";
-    read().ok_or_else(|| Problem::field(Code::InvalidFields, "?cursor", detail))
 }
 
 /// What to look for; `None` when it is about a patient that the clinic does not have.

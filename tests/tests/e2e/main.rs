@@ -29,6 +29,7 @@ mod keys;
 mod offline;
 mod phones;
 mod races;
+mod reachability;
 mod readme;
 mod refusals;
 mod retention;
