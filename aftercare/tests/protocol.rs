@@ -44,6 +44,39 @@ fn every_shipped_protocol_is_sound() {
 }
 
 #[test]
+fn an_interval_is_counted_in_months_weeks_or_days() {
+    let day = jiff::civil::date(2026, 1, 31);
+    for (interval, next) in [
+        ("P1M", "2026-02-28"),
+        ("P5M", "2026-06-30"),
+        ("P6W", "2026-03-14"),
+        ("P28D", "2026-02-28"),
+    ] {
+        let mut document = microneedling();
+        document["course"]["interval"] = json!(interval);
+        let course = Protocol::parse(&document.to_string()).unwrap().course.unwrap();
+        assert_eq!(course.interval.after(day).unwrap().to_string(), next, "{interval}");
+    }
+}
+
+/// A push never says what was done to whom; and what ends is said with its end, in every language.
+#[test]
+fn shipped_texts_keep_secrets_and_say_ends() {
+    for shipped in shipped() {
+        let protocol = &shipped.protocol;
+        for rule in &protocol.rules {
+            for locale in &protocol.locales {
+                let push = rule.push.get(locale);
+                assert_eq!(rule.until.is_some(), push.contains("{until}"), "{push}");
+                let names = protocol.title.get(locale).to_lowercase();
+                assert!(!push.to_lowercase().contains(&names), "{push}");
+            }
+        }
+        assert_eq!(protocol.notice(), Some("draft, not reviewed"));
+    }
+}
+
+#[test]
 fn microneedling_quotes_the_page_word_for_word() {
     let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     for rule in &shipped()[0].protocol.rules {
@@ -74,7 +107,8 @@ fn each_fault_is_named_where_it_stands() {
         ("/rules/3/until", after("-PT24H"), "/rules/3/until/after", "negative"),
         ("/rules/3/until", after("P1D"), "/rules/3/until/after", "no elapsed time"),
         ("/rules/3/until", after("PT0S"), "/rules/3/until", "never holds"),
-        ("/rules/3/areas/0", json!("elbow"), "/rules/3/areas/0", "\"elbow\" is not known"),
+        ("/rules/3/areas/0", json!("elbow"), "/rules/3/areas", "\"elbow\" is not in /areas"),
+        ("/areas/0", json!("Left elbow"), "/areas/0", "lower-case"),
         ("/rules/3/id", json!("hydrate"), "/rules/3/id", "stands twice"),
         ("/rules/3/kind", json!("forbid"), "/rules/3/kind", "use one of avoid, do"),
         ("/rules/3/activities/0", json!("golf"), "/rules/3/activities/0", "not in /activities"),
@@ -132,7 +166,18 @@ fn each_fault_is_named_where_it_stands() {
         ("/steps/0/spread", json!("PT1M"), "/steps/0/spread", "elapsed step"),
         ("/steps/7/condition", json!(null), "/steps/7", "\"condition\": \"booked\""),
         ("/course", json!(null), "/rules/6", "needs the field /course"),
-        ("/course/interval", json!("P30D"), "/course/interval", "no number of months"),
+        ("/course/interval", json!("P1Y"), "/course/interval", "no number of months"),
+        ("/course/interval", json!("P1M3D"), "/course/interval", "no number of months"),
+        ("/course/interval", json!("P0D"), "/course/interval", "no number of months"),
+        ("/course/interval", json!("-P1M"), "/course/interval", "no number of months"),
+        ("/course/interval", json!("P523W"), "/course/interval", "up to ten years"),
+        ("/course/interval", json!("P168D"), "/course/restart_after", "longer than the interval"),
+        (
+            "/course/restart_after",
+            json!("P31D"),
+            "/course/restart_after",
+            "longer than the interval",
+        ),
         ("/default_areas", json!([]), "/default_areas", "empty"),
         ("/slug", json!("Micro Needling"), "/slug", "lower-case"),
         ("/version", json!(0), "/version", "from 1 to"),
@@ -159,7 +204,7 @@ fn one_run_names_them_all() {
     for wanted in [
         "/rules/0/until/clock",
         "/rules/1/until/after",
-        "/rules/2/areas/0",
+        "/rules/2/areas",
         "/rules/3/text/fr",
         "/steps/3",
         "/steps/4/id",

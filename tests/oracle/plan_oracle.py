@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """An independent reading of the planning rules, compared with `aftercare plan --json`.
 
-    python3 plan_oracle.py --binary PATH [--moments N] [--seed S]
+    python3 plan_oracle.py --binary PATH [--moments N] [--seed S] [DOCUMENT ...]
 
-Plans the shipped microneedling protocol for many moments in Python and compares each with what the binary
-prints: restrictions, reminders, skipped steps, local readings, and that every hour named in an English text is
-the hour at which the rule really ends. Exit code 0: no difference, 1: differences, 2: could not run.
+Plans each document (by default every one that ships) for many moments in Python and compares each with what the
+binary prints: restrictions, reminders, skipped steps, local readings, and that every hour named in an English text
+is the hour at which the rule really ends. Exit code 0: no difference, 1: differences, 2: could not run.
 
 Needs Python 3.11 and `pip install tzdata` (the system's zone files are never read). The binary carries its own
 zone data; a difference that comes from another tzdata release is marked `[zone data]`. To rule those out,
@@ -14,12 +14,14 @@ install the release that the binary was built with: IANA 2026e is `tzdata==2026.
 How the rules are read, where more than one reading is possible:
   - a rule holds in [T, end): a step due exactly at the end no longer says it;
   - a step whose rules all lie outside the treated areas is `nothing-to-say`, also when it would be `covered`;
-  - "after 18:45" is strict and compares the wall clock of day 0, to the fraction of a second;
-  - P1M, "+- 7 days" and "day n" count calendar days, and only the resulting wall time is resolved; a use-by of
+  - "covered after 18:45" is strict and compares the wall clock of day 0, to the fraction of a second;
+  - P1M, P6W, "+- 7 days" and "day n" count calendar days, and only the resulting wall time is resolved; a use-by of
     "+ 3 days" counts calendar days from the due time as resolved;
   - `start` names a rule only while it holds at its due time (T + 15 min), as every other step does;
   - a skipped step's `rule_ids` may or may not leave out the rules that lie outside the treated areas;
-  - `day-before` needs a booking and is neither planned nor skipped without one.
+  - a step that needs a booking is neither planned nor skipped without one;
+  - a clause without a rule is always said, and one that names a rule with "after" once that rule, which must lie
+    in the treated areas, has ended; neither counts among `rule_ids`.
 `min_gap` and `max_per_day` have no stated effect; the oracle fails a plan that would need one.
 """
 
@@ -39,55 +41,66 @@ from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 zoneinfo.reset_tzpath(to=[])
 
 UTC = timezone.utc
+SHIPPED = Path(__file__).resolve().parents[2] / "aftercare/src/protocol/shipped"
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-AREAS = ("face", "neck", "chest", "scalp")
-DEFAULT_AREAS = ("face", "neck")
 
 # ---------------------------------------------------------------------------------------------------------------
 # The protocol
 
 
 @dataclass(frozen=True)
-class Rule:
-    name: str
-    kind: str
-    areas: frozenset[str]
-    hours: int | None = None  # elapsed hours after T
-    end_of_day_0: bool = False
-    activities: frozenset[str] = frozenset()
+class Clause:
+    rule: str | None  # said while it holds
+    after: str | None  # said once it has ended
+    needs: str | None  # said only when this slot is filled in
 
 
-ALL = frozenset(AREAS)
-RULES = {
-    r.name: r
-    for r in (
-        Rule("no-face-washing", "avoid", frozenset({"face"}), end_of_day_0=True, activities=frozenset({"face-washing"})),
-        Rule("hydrate", "do", frozenset({"face", "neck", "chest"}), hours=24),
-        Rule("sun-protection", "avoid", ALL, hours=24, activities=frozenset({"sun-exposure"})),
-        Rule("no-makeup", "avoid", frozenset({"face", "neck"}), hours=24, activities=frozenset({"makeup"})),
-        Rule("no-sweating", "avoid", ALL, hours=48, activities=frozenset({"exercise", "sauna", "steam"})),
-        Rule("expect-reaction", "expect", ALL),
-        Rule("next-session", "next-session", ALL),
-    )
-}
-START_RULES = tuple(name for name in RULES if name != "next-session")
-STEP_RULES = {
-    "start": START_RULES,
-    "bedtime": ("no-face-washing", "hydrate"),
-    "morning": ("sun-protection", "hydrate", "no-makeup", "no-sweating"),
-    "before-exercise": ("no-sweating",),
-    "last-day": ("no-sweating", "expect-reaction"),
-    "book": ("next-session",),
-    "nudge": ("next-session",),
-}
-COVER_BEDTIME_AFTER = time(18, 45)
-BUNDLE_WITHIN, MIN_GAP, MAX_PER_DAY = 45 * MINUTE, 2 * HOUR, 3
-QUIET_FROM, QUIET_UNTIL = time(21, 30), time(7, 30)
+@dataclass(frozen=True)
+class Protocol:
+    """A document as it stands in its file; nothing of it is checked here."""
+
+    path: Path
+    document: dict
+
+    @property
+    def areas(self) -> tuple[str, ...]:
+        return tuple(self.document["areas"])
+
+    @property
+    def default_areas(self) -> tuple[str, ...]:
+        return tuple(self.document["default_areas"])
+
+    @property
+    def rules(self) -> dict[str, dict]:
+        return {rule["id"]: rule for rule in self.document["rules"]}
+
+    def clauses(self, step: dict) -> list[Clause]:
+        return [Clause(c.get("rule"), c.get("after"), c.get("needs")) for c in step["clauses"]]
+
+    def speaks_of(self, step: dict) -> list[str]:
+        return [clause.rule for clause in self.clauses(step) if clause.rule]
+
+    def pause(self, name: str) -> timedelta:
+        return elapsed(self.document["pacing"][name])
+
+    def hour(self, name: str) -> time:
+        return time.fromisoformat(self.document["pacing"]["quiet_hours"][name])
+
+
+def load(path: Path) -> Protocol:
+    return Protocol(path, json.loads(path.read_text(encoding="utf-8")))
+
+
+def elapsed(text: str) -> timedelta:
+    found = re.fullmatch(r"PT(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?", text)
+    hours, minutes, seconds = (int(n or 0) for n in found.groups())
+    return timedelta(hours=hours, minutes=minutes, seconds=seconds)
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -99,8 +112,13 @@ def resolve(day: date, wall: time, zone: ZoneInfo) -> datetime:
     return datetime.combine(day, wall, zone).replace(fold=0).astimezone(UTC)
 
 
-def plus_one_month(day: date) -> date:
-    year, month = (day.year + 1, 1) if day.month == 12 else (day.year, day.month + 1)
+def plus_interval(day: date, interval: str) -> date:
+    """P1M, P6W or P28D later; a day that the month lacks is its last one."""
+    number, unit = int(interval[1:-1]), interval[-1]
+    if unit != "M":
+        return day + number * (7 if unit == "W" else 1) * DAY
+    months = day.year * 12 + day.month - 1 + number
+    year, month = months // 12, months % 12 + 1
     return date(year, month, min(day.day, calendar.monthrange(year, month)[1]))
 
 
@@ -134,64 +152,89 @@ class Step:
     name: str
     due: datetime
     use_by: datetime
-    rules: tuple[str, ...]
+    clauses: list[Clause]
+    covered: dict | None
     quiet_exempt: bool = False
 
 
-def plan(completed: datetime, zone: ZoneInfo, areas: tuple[str, ...]) -> dict:
+class Anchor:
+    """What the moments of one treatment hang on, for a patient who stays where it was."""
+
+    def __init__(self, protocol: Protocol, completed: datetime, zone: ZoneInfo) -> None:
+        self.completed, self.zone = completed, zone
+        self.day0 = completed.astimezone(zone).date()
+        course = protocol.document.get("course")
+        self.next_session = plus_interval(self.day0, course["interval"]) if course else None
+
+    def instant(self, moment: dict, due: datetime | None = None) -> datetime | None:
+        wall = time.fromisoformat(moment["at"]) if "at" in moment else None
+        match moment["clock"]:
+            case "elapsed":
+                return self.completed + elapsed(moment["after"])
+            case "wall":
+                return resolve(self.day0 + moment["day"] * DAY, wall, self.zone)
+            case "end-of-day":
+                return resolve(self.day0 + (moment["day"] + 1) * DAY, time(0), self.zone)
+            case "interval":
+                return resolve(self.next_session + moment["days"] * DAY, wall, self.zone)
+            case "after-due":
+                local = due.astimezone(self.zone)
+                return resolve(local.date() + moment["days"] * DAY, local.time(), self.zone)
+            case _:  # a booking, of which there is none
+                return None
+
+
+def plan(protocol: Protocol, completed: datetime, zone: ZoneInfo, areas: tuple[str, ...]) -> dict:
+    anchor, treated = Anchor(protocol, completed, zone), set(areas)
     local = completed.astimezone(zone)
-    day0 = local.date()
-    treated = set(areas)
-
-    def on(days: int, wall: time, base: date = day0) -> datetime:
-        return resolve(base + timedelta(days=days), wall, zone)
-
-    midnight = on(1, time(0))
     ends: dict[str, datetime | None] = {}
-    for rule in RULES.values():
-        if rule.areas & treated:
-            ends[rule.name] = (
-                midnight if rule.end_of_day_0 else completed + rule.hours * HOUR if rule.hours else None
-            )
+    for name, rule in protocol.rules.items():
+        if set(rule["areas"]) & treated:
+            ends[name] = anchor.instant(rule["until"]) if rule.get("until") else None
 
-    def three_days_after(due: datetime) -> datetime:
-        local_due = due.astimezone(zone)
-        return resolve(local_due.date() + 3 * DAY, local_due.time(), zone)
+    steps = []
+    for step in protocol.document["steps"]:
+        if step.get("condition") == "booked":
+            continue
+        due, clauses = anchor.instant(step["due"]), protocol.clauses(step)
+        if step.get("use_by"):
+            use_by = anchor.instant(step["use_by"], due)
+        else:
+            use_by = max(end for c in clauses if (end := ends.get(c.rule or c.after or "")))
+        exempt = not steps and step["due"]["clock"] == "elapsed"  # the first instructions
+        steps.append(Step(step["id"], due, use_by, clauses, step.get("covered"), quiet_exempt=exempt))
 
-    month = plus_one_month(day0)
-    book, nudge = on(-7, time(10, 5), month), on(7, time(10, 5), month)
-    times = {
-        "start": (completed + 15 * MINUTE, completed + 3 * HOUR),
-        "bedtime": (on(0, time(21, 5)), midnight),
-        "morning": (on(1, time(7, 50)), on(1, time(11))),
-        "before-exercise": (on(1, time(17, 5)), on(1, time(20))),
-        "last-day": (on(2, time(7, 50)), on(2, time(20))),
-        "book": (book, three_days_after(book)),
-        "nudge": (nudge, three_days_after(nudge)),
-    }
-    steps = [Step(n, due, use_by, STEP_RULES[n], quiet_exempt=n == "start") for n, (due, use_by) in times.items()]
+    def concerns(clause: Clause) -> bool:
+        rule = clause.rule or clause.after
+        filled = clause.needs is None or protocol.document["slots"].get(clause.needs) is not None
+        return filled and (rule is None or rule in ends)
+
+    def says(clause: Clause, at: datetime) -> bool:
+        if clause.rule:
+            return ends[clause.rule] is None or completed <= at < ends[clause.rule]
+        return clause.after is None or ends[clause.after] is not None and ends[clause.after] <= at
 
     skipped: dict[str, str] = {}
     kept: list[tuple[Step, frozenset[str]]] = []
     for step in steps:
-        relevant = [r for r in step.rules if r in ends]
+        relevant = [clause for clause in step.clauses if concerns(clause)]
         if not relevant:
             skipped[step.name] = "nothing-to-say"
-        elif step.name == "bedtime" and local.time() > COVER_BEDTIME_AFTER:
+        elif step.covered and local.time() > time.fromisoformat(step.covered["after"]):
             skipped[step.name] = "covered"
-        elif not quiet_hours(step, completed, zone):
+        elif not quiet_hours(protocol, step, completed, zone):
             skipped[step.name] = "quiet-hours"
         else:
-            said = frozenset(r for r in relevant if ends[r] is None or completed <= step.due < ends[r])
+            said = [clause for clause in relevant if says(clause, step.due)]
             if said:
-                kept.append((step, said))
+                kept.append((step, frozenset(clause.rule for clause in said if clause.rule)))
             else:
                 skipped[step.name] = "nothing-to-say"
 
     kept.sort(key=lambda pair: pair[0].due)  # stable: protocol order among equals
     bundles: list[list[tuple[Step, frozenset[str]]]] = []
     for pair in kept:
-        if bundles and pair[0].due - bundles[-1][0][0].due <= BUNDLE_WITHIN:
+        if bundles and pair[0].due - bundles[-1][0][0].due <= protocol.pause("bundle_window"):
             bundles[-1].append(pair)
         else:
             bundles.append([pair])
@@ -207,14 +250,15 @@ def plan(completed: datetime, zone: ZoneInfo, areas: tuple[str, ...]) -> dict:
     return {"ends": ends, "reminders": reminders, "skipped": skipped, "treated": treated}
 
 
-def quiet_hours(step: Step, now: datetime, zone: ZoneInfo) -> bool:
-    """Moves a step out of quiet hours; False when it has to be skipped."""
+def quiet_hours(protocol: Protocol, step: Step, now: datetime, zone: ZoneInfo) -> bool:
+    """Moves a step out of quiet hours, which here lie over midnight; False when it has to be skipped."""
+    first, until = protocol.hour("from"), protocol.hour("until")
     local = step.due.astimezone(zone)
-    if step.quiet_exempt or QUIET_UNTIL <= local.time() < QUIET_FROM:
+    if step.quiet_exempt or until <= local.time() < first:
         return True
-    evening = local.time() >= QUIET_FROM
-    end = resolve(local.date() + (DAY if evening else timedelta(0)), QUIET_UNTIL, zone)
-    start = resolve(local.date() - (timedelta(0) if evening else DAY), QUIET_FROM, zone)
+    evening = local.time() >= first
+    end = resolve(local.date() + (DAY if evening else timedelta(0)), until, zone)
+    start = resolve(local.date() - (timedelta(0) if evening else DAY), first, zone)
     if end < step.use_by:
         step.due = end
     elif start >= now:
@@ -227,31 +271,33 @@ def quiet_hours(step: Step, now: datetime, zone: ZoneInfo) -> bool:
 # ---------------------------------------------------------------------------------------------------------------
 # The comparison
 
+MONTHS = calendar.month_name[1:]
+DAY_NAMED = rf"(?:(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day|\d\d? (?:{'|'.join(MONTHS)}))"
 NAMED_HOUR = re.compile(
-    r"\b(?:until|ends) (?:at )?(midnight (?:tonight|tomorrow|on [A-Z][a-z]+day)|(?:today|tomorrow|(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day) (?:at )?\d\d:\d\d)"
+    rf"\b(?:until|ends) (?:at )?(midnight (?:tonight|tomorrow|on {DAY_NAMED})|(?:today|tomorrow|{DAY_NAMED}) (?:at )?\d\d:\d\d)"
 )
-NEVER_SAID = re.compile(r"needl|face.?and|you (?:may|can)|allowed|permitted|\bfine to\b|\bok(?:ay)? to\b|patient", re.I)
+NEVER_SAID = re.compile(r"needl|chemical|laser|face.?and|you (?:may|can)|allowed|permitted|\bfine to\b|\bok(?:ay)? to\b|patient", re.I)
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
 def named_instants(phrase: str, due: datetime, zone: ZoneInfo) -> set[datetime]:
-    """Every instant (to the minute) that an hour named in a text sent at `due` can mean within four days."""
+    """Every instant (to the minute) that an hour named in a text sent at `due` can mean within a year."""
     today = due.astimezone(zone).date()
-    if phrase.startswith("midnight"):
-        word, clock = phrase.split()[-1].replace("tonight", "today"), None
+    if midnight := phrase.startswith("midnight"):
+        word, wall = phrase.removeprefix("midnight ").removeprefix("on ").replace("tonight", "today"), time(0)
     else:
-        word, _, clock = phrase.replace(" at ", " ").partition(" ")
-    ahead = {"today": [0], "tomorrow": [1]}.get(word) or [
-        n for n in range(1, 5) if WEEKDAYS[(today + n * DAY).weekday()] == word
-    ]
-    if clock is None:  # the midnight at the end of that day
-        return {resolve(today + (n + 1) * DAY, time(0), zone) for n in ahead}
-    wall = time.fromisoformat(clock)
-    both = set()
-    for n in ahead:
-        for fold in (0, 1):
-            both.add(datetime.combine(today + n * DAY, wall, zone).replace(fold=fold).astimezone(UTC))
-    return both
+        word, _, clock = phrase.replace(" at ", " ").rpartition(" ")
+        wall = time.fromisoformat(clock)
+    if word in ("today", "tomorrow"):
+        days = [today + (word == "tomorrow") * DAY]
+    elif word in WEEKDAYS:
+        days = [day for n in range(1, 7) if WEEKDAYS[(day := today + n * DAY).weekday()] == word]
+    else:
+        number, _, month = word.partition(" ")
+        near = (today + n * DAY for n in range(6, 366))
+        days = [day for day in near if (day.day, MONTHS[day.month - 1]) == (int(number), month)]
+    days = [day + midnight * DAY for day in days]  # the midnight at the end of that day
+    return {datetime.combine(day, wall, zone).replace(fold=fold).astimezone(UTC) for day in days for fold in (0, 1)}
 
 
 def minute_up(instant: datetime) -> datetime:
@@ -280,8 +326,8 @@ def check_texts(reminder: dict, want: dict, ends: dict, zone: ZoneInfo) -> list[
     return faults
 
 
-def compare(got: dict, completed: datetime, zone: ZoneInfo, areas: tuple[str, ...]) -> list[str]:
-    want = plan(completed, zone, areas)
+def compare(protocol: Protocol, got: dict, completed: datetime, zone: ZoneInfo, areas: tuple[str, ...]) -> list[str]:
+    want = plan(protocol, completed, zone, areas)
     faults: list[str] = []
 
     def same(what: str, mine: object, theirs: object) -> None:
@@ -300,14 +346,16 @@ def compare(got: dict, completed: datetime, zone: ZoneInfo, areas: tuple[str, ..
     same("treatment.areas", sorted(set(areas)), sorted(treatment["areas"]))
 
     names = [r["rule"] for r in got["restrictions"]]
-    same("restrictions", sorted(n for n in want["ends"] if n != "next-session"), sorted(names))
+    rules = protocol.rules
+    asked = [name for name in want["ends"] if rules[name]["kind"] != "next-session"]
+    same("restrictions", asked, names)
     for r in got["restrictions"]:
-        rule, what = RULES.get(r["rule"]), r["rule"]
+        rule, what = rules.get(r["rule"]), r["rule"]
         if rule is None or r["rule"] not in want["ends"]:
             continue
-        same(f"{what}.kind", rule.kind, r["kind"])
-        same(f"{what}.activities", sorted(rule.activities), sorted(r["activities"]))
-        same(f"{what}.areas", sorted(rule.areas & want["treated"]), sorted(r["areas"]))
+        same(f"{what}.kind", rule["kind"], r["kind"])
+        same(f"{what}.activities", sorted(rule.get("activities", [])), sorted(r["activities"]))
+        same(f"{what}.areas", sorted(set(rule["areas"]) & want["treated"]), sorted(r["areas"]))
         same_instant(what, completed, r, "from")
         same_instant(what, want["ends"][r["rule"]], r, "until")
 
@@ -322,16 +370,19 @@ def compare(got: dict, completed: datetime, zone: ZoneInfo, areas: tuple[str, ..
         faults += [f"{name}: {f}" for f in check_texts(t, m, want["ends"], zone)]
 
     same("skipped", want["skipped"], {s["step"]: s["reason"] for s in got["skipped"]})
+    of_steps = {step["id"]: protocol.speaks_of(step) for step in protocol.document["steps"]}
     for s in got["skipped"]:
-        of_step, named = STEP_RULES[s["step"]], set(s["rule_ids"])
+        of_step, named = of_steps[s["step"]], set(s["rule_ids"])
         if not {r for r in of_step if r in want["ends"]} <= named <= set(of_step):
             faults.append(f"skipped {s['step']}.rule_ids: {sorted(named)}")
 
     dues = [r["due"] for r in want["reminders"]]
-    if any(b - a < MIN_GAP for a, b in zip(dues, dues[1:])):
+    if any(b - a < protocol.pause("min_gap") for a, b in zip(dues, dues[1:])):
         faults.append("two reminders closer than min_gap: the rules do not say what happens")
-    if max(Counter(d.astimezone(zone).date() for d in dues).values()) > MAX_PER_DAY:
+    if max(Counter(d.astimezone(zone).date() for d in dues).values()) > protocol.document["pacing"]["max_per_day"]:
         faults.append("more reminders on a day than max_per_day: the rules do not say what happens")
+    if sum(d - completed <= 48 * HOUR for d in dues) > 5:
+        faults.append("more than five reminders in the first 48 hours")
     return faults
 
 
@@ -416,9 +467,11 @@ def around(key: str, change: datetime, picks: random.Random) -> list[tuple[str, 
     return moments
 
 
-def moments(count: int, seed: int) -> list[tuple[str, str, tuple | None]]:
+def moments(protocol: Protocol, count: int, seed: int) -> list[tuple[str, str, tuple | None]]:
     picks = random.Random(seed)
-    combos = [c for n in range(1, 5) for c in itertools.combinations(AREAS, n)]
+    combos = [c for n in range(1, len(protocol.areas) + 1) for c in itertools.combinations(protocol.areas, n)]
+    if len(combos) > 15:  # each area alone, all of them, and some between
+        combos = combos[: len(protocol.areas)] + picks.sample(combos, 5) + [protocol.areas]
     fixed: list[tuple[str, str, tuple | None]] = []
     for clock in [f"{h:02}:{m:02}" for h in range(24) for m in (0, 40)] + [
         "18:44", "18:45", "18:46", "18:50", "23:44", "23:45", "23:46", "23:50", "23:59", "00:05", "07:29", "07:30", "07:49",
@@ -468,9 +521,9 @@ def moments(count: int, seed: int) -> list[tuple[str, str, tuple | None]]:
 # ---------------------------------------------------------------------------------------------------------------
 
 
-def run(binary: str, moment: tuple[str, str, tuple | None]) -> tuple[list[str], list[str]]:
+def run(binary: str, protocol: Protocol, moment: tuple[str, str, tuple | None]) -> tuple[list[str], list[str]]:
     at, key, areas = moment
-    command = [binary, "plan", "--protocol", "microneedling", "--at", at, "--zone", key]
+    command = [binary, "plan", "--protocol", str(protocol.path), "--at", at, "--zone", key]
     command += ["--areas", ",".join(areas)] if areas else []
     command += ["--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -478,7 +531,7 @@ def run(binary: str, moment: tuple[str, str, tuple | None]) -> tuple[list[str], 
         return command, [f"exit code {done.returncode}: {done.stderr.strip()}"]
     zone = ZoneInfo(key)
     got = json.loads(done.stdout)
-    faults = compare(got, parse_at(at, zone), zone, areas or DEFAULT_AREAS)
+    faults = compare(protocol, got, parse_at(at, zone), zone, areas or protocol.default_areas)
     if faults and zone_data_differs(got, zone):
         faults.insert(0, "[zone data] the binary's offsets differ from tzdata's here")
     return command, faults
@@ -487,7 +540,8 @@ def run(binary: str, moment: tuple[str, str, tuple | None]) -> tuple[list[str], 
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--binary", required=True)
-    options.add_argument("--moments", type=int, default=1500, help="how many moments to compare [1500]")
+    options.add_argument("documents", nargs="*", type=Path, metavar="DOCUMENT", default=sorted(SHIPPED.glob("*.json")))
+    options.add_argument("--moments", type=int, default=1500, help="how many moments to compare, for each document [1500]")
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--jobs", type=int, default=1)
     asked = options.parse_args()
@@ -499,9 +553,9 @@ def main() -> int:
         return 2
 
     differing, by_kind = 0, defaultdict(int)
-    todo = moments(asked.moments, asked.seed)
+    todo = [(p, m) for p in map(load, asked.documents) for m in moments(p, asked.moments, asked.seed)]
     with ThreadPoolExecutor(asked.jobs) as pool:
-        for command, faults in pool.map(lambda m: run(asked.binary, m), todo):
+        for command, faults in pool.map(lambda one: run(asked.binary, *one), todo):
             if faults:
                 differing += 1
                 by_kind["zone data" if faults[0].startswith("[zone data]") else "rules"] += 1

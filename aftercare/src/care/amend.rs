@@ -311,7 +311,7 @@ fn apply(
 fn fit(treatment: &mut Treatment, protocol: Option<&Protocol>) {
     if let Some(protocol) = protocol.filter(|protocol| !treatment.areas.is_subset(&protocol.areas))
     {
-        treatment.areas = treatment.areas.intersection(&protocol.areas).copied().collect();
+        treatment.areas = treatment.areas.intersection(&protocol.areas).cloned().collect();
         if treatment.areas.is_empty() {
             treatment.areas.clone_from(&protocol.default_areas);
         }

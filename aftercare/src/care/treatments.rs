@@ -100,10 +100,8 @@ pub enum Refusal {
         known: Vec<String>,
     },
     /// The protocol is not applied there.
-    #[error("the protocol is not applied to the {area}; it knows {}", .known.join(", "))]
+    #[error("the protocol is not applied to all of these; it knows {}", .known.join(", "))]
     AreaNotTreated {
-        /// The area.
-        area: Area,
         /// What could stand there.
         known: Vec<String>,
     },
@@ -124,11 +122,13 @@ impl Refusal {
         Ok(Self::UnknownProtocol { known })
     }
 
-    /// The first of the areas where the protocol is not applied.
+    /// That the protocol is not applied to one of the areas.
     pub(super) fn of_areas(protocol: &Protocol, areas: &BTreeSet<Area>) -> Option<Self> {
-        let area = *areas.difference(&protocol.areas).next()?;
+        if areas.is_subset(&protocol.areas) {
+            return None;
+        }
         let known = protocol.areas.iter().map(ToString::to_string).collect();
-        Some(Self::AreaNotTreated { area, known })
+        Some(Self::AreaNotTreated { known })
     }
 }
 

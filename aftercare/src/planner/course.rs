@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Span;
 use jiff::civil::Date;
 
 use super::TreatmentFacts;
@@ -55,6 +54,5 @@ pub fn courses(treatments: &[TreatmentFacts]) -> BTreeMap<TreatmentId, CourseSta
 
 fn restarts(treatment: &TreatmentFacts, before: Date, day: Date) -> bool {
     let Some(course) = &treatment.protocol.course else { return false };
-    let pause = Span::new().try_months(course.restart_after_months);
-    pause.and_then(|pause| before.checked_add(pause)).is_ok_and(|limit| day > limit)
+    course.restart_after.after(before).is_some_and(|limit| day > limit)
 }

@@ -361,7 +361,7 @@ impl TreatmentFacts {
             completed_at: self.completed_at,
             treatment_zone: self.zone.tz(),
             patient_zone: patient_zone.tz(),
-            interval_months: self.protocol.course.as_ref().map(|course| course.interval_months),
+            interval: self.protocol.course.as_ref().map(|course| course.interval),
             next_session_at: self.next_session_at,
         }
     }

@@ -4,7 +4,7 @@ use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 
-use crate::protocol::Moment;
+use crate::protocol::{Calendar, Moment};
 
 /// What a treatment's moments hang on. Days are counted in the treatment's zone; hours of the day
 /// are read off the patient's wall.
@@ -13,7 +13,7 @@ pub(crate) struct Anchor<'a> {
     pub(crate) completed_at: Timestamp,
     pub(crate) treatment_zone: &'a TimeZone,
     pub(crate) patient_zone: &'a TimeZone,
-    pub(crate) interval_months: Option<i32>,
+    pub(crate) interval: Option<Calendar>,
     pub(crate) next_session_at: Option<Timestamp>,
 }
 
@@ -25,8 +25,7 @@ impl Anchor<'_> {
 
     /// The day the next session is due: a calendar month ends where the shorter month ends.
     pub(crate) fn next_session_on(&self) -> Option<Date> {
-        let months = Span::new().try_months(self.interval_months?).ok()?;
-        self.day_zero().checked_add(months).ok()
+        self.interval?.after(self.day_zero())
     }
 
     /// The instant of `moment`. A wall-clock hour that a change of the clocks skips or repeats

@@ -38,6 +38,8 @@ pub struct PreviewTreatment {
     pub protocol: String,
     /// The protocol's version.
     pub protocol_version: u32,
+    /// What is to be said beside it: `draft, not reviewed` until somebody approved its texts.
+    pub notice: Option<&'static str>,
     /// `T`.
     pub completed_at: Timestamp,
     /// `T` on the wall.
@@ -172,6 +174,7 @@ pub fn preview(trial: Trial) -> Preview {
         treatment: PreviewTreatment {
             protocol: treatment.protocol.slug.clone(),
             protocol_version: treatment.protocol.version,
+            notice: treatment.protocol.notice(),
             completed_at: treatment.completed_at,
             completed_local: local(treatment.completed_at, &treatment.zone),
             time_zone: treatment.zone.clone(),

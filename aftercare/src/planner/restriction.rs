@@ -92,7 +92,7 @@ fn restriction(facts: &Facts, treatment: &TreatmentFacts, rule: &Rule) -> Restri
         rule: rule.id.clone(),
         kind: rule.kind,
         activities: rule.activities.clone(),
-        areas: rule.areas.intersection(&treatment.areas).copied().collect(),
+        areas: rule.areas.intersection(&treatment.areas).cloned().collect(),
         from: treatment.completed_at,
         until: end(facts, treatment, rule),
         text: rule_text(facts, treatment, rule),

@@ -1,8 +1,8 @@
 //! How a moment is said in each language that shipped texts are written in.
 
-use jiff::civil::{Time, Weekday};
+use jiff::civil::{Date, Time, Weekday};
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, TimestampRound, Unit, Zoned};
+use jiff::{Timestamp, TimestampRound, Unit};
 
 use crate::locale::Locale;
 
@@ -14,7 +14,7 @@ pub(super) struct Words {
     time: &'static str,
     today: &'static str,
     tomorrow: &'static str,
-    weekday: &'static str,
+    later: &'static str,
     date: &'static str,
     /// Midnight at the end of today, of tomorrow, of `{day}`.
     midnight: [&'static str; 3],
@@ -28,8 +28,8 @@ const ENGLISH: Words = Words {
     time: "{h}:{m}",
     today: "today {time}",
     tomorrow: "tomorrow {time}",
-    weekday: "{day} {time}",
-    date: "{n} {month} {time}",
+    later: "{day} {time}",
+    date: "{n} {month}",
     midnight: ["midnight tonight", "midnight tomorrow", "midnight on {day}"],
     weekdays: ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"],
     months: [
@@ -53,8 +53,8 @@ const SPANISH: Words = Words {
     time: "a las {h}:{m}",
     today: "hoy {time}",
     tomorrow: "mañana {time}",
-    weekday: "el {day} {time}",
-    date: "el {n} de {month} {time}",
+    later: "el {day} {time}",
+    date: "{n} de {month}",
     midnight: ["esta medianoche", "mañana a medianoche", "el {day} a medianoche"],
     weekdays: ["lunes", "martes", "miércoles", "jueves", "viernes", "sábado", "domingo"],
     months: [
@@ -78,8 +78,8 @@ const PORTUGUESE: Words = Words {
     time: "às {h}:{m}",
     today: "hoje {time}",
     tomorrow: "amanhã {time}",
-    weekday: "{day} {time}",
-    date: "{n} de {month} {time}",
+    later: "{day} {time}",
+    date: "{n} de {month}",
     midnight: ["à meia-noite de hoje", "à meia-noite de amanhã", "à meia-noite de {day}"],
     weekdays: [
         "segunda-feira",
@@ -111,8 +111,8 @@ const FRENCH: Words = Words {
     time: "{h}\u{a0}h\u{a0}{m}",
     today: "{time} aujourd’hui",
     tomorrow: "demain {time}",
-    weekday: "{day} {time}",
-    date: "{n} {month} {time}",
+    later: "{day} {time}",
+    date: "{n} {month}",
     midnight: ["ce soir minuit", "demain minuit", "{day} minuit"],
     weekdays: ["lundi", "mardi", "mercredi", "jeudi", "vendredi", "samedi", "dimanche"],
     months: [
@@ -150,19 +150,22 @@ impl Words {
         let at = at.round(minutes).unwrap_or(at).to_zoned(zone.clone());
         let today = now.to_zoned(zone.clone()).date();
         let days = today.until(at.date()).map_or(i32::MAX, |span| span.get_days());
-        if at.time() == Time::midnight() && (1..=6).contains(&days) {
+        // Midnight is said of the day that it ends.
+        if at.time() == Time::midnight()
+            && days >= 1
+            && let Ok(day) = at.date().yesterday()
+        {
             let [tonight, tomorrow, later] = self.midnight;
             return match days {
                 1 => tonight.to_owned(),
                 2 => tomorrow.to_owned(),
-                _ => later.replace("{day}", self.weekday_of(at.weekday().previous())),
+                _ => later.replace("{day}", &self.day(day, days - 1)),
             };
         }
         let words = match days {
             0 => self.today.to_owned(),
             1 => self.tomorrow.to_owned(),
-            2..=6 => self.weekday.replace("{day}", self.weekday_of(at.weekday())),
-            _ => self.dated(&at),
+            _ => self.later.replace("{day}", &self.day(at.date(), days)),
         };
         words.replace("{time}", &self.hour(at.time()))
     }
@@ -174,10 +177,14 @@ impl Words {
             .replace("{m}", &format!("{:02}", time.minute()))
     }
 
-    fn dated(&self, at: &Zoned) -> String {
-        let month = usize::from(at.month().unsigned_abs()).checked_sub(1);
+    /// A day that is so many days ahead: its weekday within a week, else its date.
+    fn day(&self, day: Date, ahead: i32) -> String {
+        if (0..=6).contains(&ahead) {
+            return self.weekday_of(day.weekday()).to_owned();
+        }
+        let month = usize::from(day.month().unsigned_abs()).checked_sub(1);
         let month = month.and_then(|month| self.months.get(month)).copied().unwrap_or_default();
-        self.date.replace("{n}", &at.day().to_string()).replace("{month}", month)
+        self.date.replace("{n}", &day.day().to_string()).replace("{month}", month)
     }
 
     fn weekday_of(&self, day: Weekday) -> &'static str {
@@ -205,7 +212,16 @@ mod tests {
             ("en", "2026-11-24T00:00:00Z", "midnight tomorrow"),
             ("en", "2026-11-25T00:00:00Z", "midnight on Tuesday"),
             ("en", "2026-11-24T09:00:00Z", "Tuesday 09:00"),
+            ("en", "2026-11-29T00:00:00Z", "midnight on Saturday"),
+            ("en", "2026-11-29T09:00:00Z", "29 November 09:00"),
             ("en", "2026-12-24T09:00:00Z", "24 December 09:00"),
+            ("en", "2026-12-07T00:00:00Z", "midnight on 6 December"),
+            ("es", "2026-12-24T09:00:00Z", "el 24 de diciembre a las 09:00"),
+            ("es", "2026-12-07T00:00:00Z", "el 6 de diciembre a medianoche"),
+            ("pt", "2026-12-07T00:00:00Z", "à meia-noite de 6 de dezembro"),
+            ("fr", "2026-12-07T00:00:00Z", "6 décembre minuit"),
+            // A moment before now is said with its date.
+            ("en", "2026-11-20T09:00:00Z", "20 November 09:00"),
             ("es", "2026-11-23T01:20:00Z", "mañana a la 01:20"),
             ("es", "2026-11-24T13:20:00Z", "el martes a las 13:20"),
             ("pt", "2026-11-22T01:20:00Z", "hoje à 01:20"),

@@ -211,7 +211,7 @@ impl Parts<'_> {
                 completed_at: Timestamp::UNIX_EPOCH + SignedDuration::from_mins(15 * quarter),
                 treatment_zone: &TimeZone::UTC,
                 patient_zone: &TimeZone::UTC,
-                interval_months: self.course.map(|course| course.interval_months),
+                interval: self.course.map(|course| course.interval),
                 next_session_at: Some(Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * 60)),
             };
             let Some(due) = anchor.resolve(step.due, None) else { return };

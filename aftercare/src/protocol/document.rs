@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::str::FromStr;
 
-use jiff::SignedDuration;
 use jiff::civil::{Date, Time};
+use jiff::{SignedDuration, Span};
 use serde::{Deserialize, Serialize};
 
 use crate::locale::Locale;
@@ -83,19 +84,69 @@ impl StepId {
     }
 }
 
-words! {
-    /// A part of the body that was treated.
-    Area {
-        /// The face.
-        Face = "face",
-        /// The neck.
-        Neck = "neck",
-        /// The chest.
-        Chest = "chest",
-        /// The scalp.
-        Scalp = "scalp",
-    }
+/// A part of the body that was treated, such as `face` or `underarms`: a word of the protocols that
+/// are applied there.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Area(String);
 
+impl Area {
+    /// The word that protocols use.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Area {
+    type Err = NotAName;
+
+    fn from_str(word: &str) -> Result<Self, NotAName> {
+        if is_name(word) { Ok(Self(word.to_owned())) } else { Err(NotAName) }
+    }
+}
+
+impl TryFrom<String> for Area {
+    type Error = NotAName;
+
+    fn try_from(word: String) -> Result<Self, NotAName> {
+        word.parse()
+    }
+}
+
+impl From<Area> for String {
+    fn from(area: Area) -> Self {
+        area.0
+    }
+}
+
+impl fmt::Display for Area {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for Area {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// A word that cannot name anything in a protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a name is at most 64 lower-case letters, digits and inner hyphens")]
+pub struct NotAName;
+
+/// Whether protocols can call something so: `[a-z0-9]` and inner hyphens, at most 64 characters.
+pub(super) fn is_name(word: &str) -> bool {
+    let fine = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=64).contains(&word.len())
+        && word.bytes().all(fine)
+        && !word.starts_with('-')
+        && !word.ends_with('-')
+}
+
+words! {
     /// What a rule asks for.
     RuleKind {
         /// Something not to do while the rule holds.
@@ -282,10 +333,40 @@ pub struct Covered {
 pub struct Course {
     /// How many sessions it has.
     pub sessions: u32,
-    /// Calendar months from one session to the next.
-    pub interval_months: i32,
-    /// Calendar months without a session after which the next one starts a new course.
-    pub restart_after_months: i32,
+    /// From one session to the next.
+    pub interval: Calendar,
+    /// Without a session for longer than this, the next one starts a new course.
+    pub restart_after: Calendar,
+}
+
+/// A time counted on the calendar, in the treatment's zone: never a number of hours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Calendar {
+    /// Months; a day that the shorter month lacks is its last one.
+    Months(i32),
+    /// Days; a week is seven of them.
+    Days(i32),
+}
+
+impl Calendar {
+    /// The day that is so much later; `None` where the calendar ends.
+    #[must_use]
+    pub fn after(self, day: Date) -> Option<Date> {
+        let span = match self {
+            Self::Months(months) => Span::new().try_months(months),
+            Self::Days(days) => Span::new().try_days(days),
+        };
+        day.checked_add(span.ok()?).ok()
+    }
+
+    /// Whether it is longer than the other, whatever months they fall into.
+    pub(super) fn always_longer_than(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Months(a), Self::Months(b)) | (Self::Days(a), Self::Days(b)) => a > b,
+            (Self::Months(a), Self::Days(b)) => a.saturating_mul(28) > b,
+            (Self::Days(a), Self::Months(b)) => a > b.saturating_mul(31),
+        }
+    }
 }
 
 /// The hours in which a phone stays silent: `[from, until)` on the wall, over midnight when `from`
@@ -347,6 +428,16 @@ pub struct Protocol {
 }
 
 impl Protocol {
+    /// What is said beside a protocol wherever it is shown, until somebody of a clinic has approved
+    /// its texts.
+    pub const DRAFT: &'static str = "draft, not reviewed";
+
+    /// [`Self::DRAFT`], if nobody has approved the texts.
+    #[must_use]
+    pub fn notice(&self) -> Option<&'static str> {
+        self.reviewed_by.is_none().then_some(Self::DRAFT)
+    }
+
     /// The rule of that name.
     #[must_use]
     pub fn rule(&self, id: &RuleId) -> Option<&Rule> {

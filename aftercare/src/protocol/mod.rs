@@ -35,13 +35,15 @@ pub struct Shipped {
 #[must_use]
 pub fn shipped() -> &'static [Shipped] {
     static SHIPPED: LazyLock<Vec<Shipped>> = LazyLock::new(|| {
-        [include_str!("shipped/microneedling.json")]
-            .into_iter()
-            // A test holds that each of them parses, so none is ever left out.
-            .filter_map(|json| {
-                Some(Shipped { json, protocol: Arc::new(Protocol::parse(json).ok()?) })
-            })
-            .collect()
+        [
+            include_str!("shipped/microneedling.json"),
+            include_str!("shipped/chemical-peel.json"),
+            include_str!("shipped/laser-hair-removal.json"),
+        ]
+        .into_iter()
+        // A test holds that each of them parses, so none is ever left out.
+        .filter_map(|json| Some(Shipped { json, protocol: Arc::new(Protocol::parse(json).ok()?) }))
+        .collect()
     });
     &SHIPPED
 }

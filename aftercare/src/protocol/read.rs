@@ -110,17 +110,17 @@ fn locales(faults: &mut Faults, node: &Node) -> Option<Vec<Locale>> {
 fn course(faults: &mut Faults, node: &Node) -> Option<Course> {
     let fields = node.fields(faults, &["sessions", "interval", "restart_after"])?;
     let sessions = fields.need(faults, "sessions").and_then(|n| n.integer(faults, 1, 100));
-    let interval = fields.need(faults, "interval").and_then(|n| n.months(faults));
-    let restart = fields.need(faults, "restart_after").and_then(|n| n.months(faults));
+    let interval = fields.need(faults, "interval").and_then(|n| n.calendar(faults));
+    let restart = fields.need(faults, "restart_after").and_then(|n| n.calendar(faults));
     if let (Some(interval), Some(restart)) = (interval, restart)
-        && restart <= interval
+        && !restart.always_longer_than(interval)
     {
         faults.add(&format!("{}/restart_after", node.pointer), "must be longer than the interval");
     }
     Some(Course {
         sessions: u32::try_from(sessions?).ok()?,
-        interval_months: interval?,
-        restart_after_months: restart?,
+        interval: interval?,
+        restart_after: restart?,
     })
 }
 

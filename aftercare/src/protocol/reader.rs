@@ -9,6 +9,7 @@ use jiff::civil::Time;
 use jiff::{SignedDuration, Span};
 use serde_json::{Map, Value};
 
+use super::document::{Calendar, NotAName, is_name};
 use crate::strict_json::member;
 
 /// One thing that is wrong with a document, and where.
@@ -124,13 +125,8 @@ impl<'v> Node<'v> {
     /// A lower-case name: `[a-z0-9]` and inner hyphens, at most 64 characters.
     pub(super) fn name(&self, faults: &mut Faults) -> Option<&'v str> {
         let text = self.text(faults)?;
-        let fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        if text.len() > 64
-            || !text.chars().all(fine)
-            || text.starts_with('-')
-            || text.ends_with('-')
-        {
-            faults.add(&self.pointer, "a name is lower-case letters, digits and inner hyphens");
+        if !is_name(text) {
+            faults.add(&self.pointer, NotAName.to_string());
             return None;
         }
         Some(text)
@@ -185,24 +181,30 @@ impl<'v> Node<'v> {
         Some(duration)
     }
 
-    /// A calendar time in whole months, at least one.
-    pub(super) fn months(&self, faults: &mut Faults) -> Option<i32> {
+    /// A time on the calendar in whole months, weeks or days, at least one and at most ten years.
+    pub(super) fn calendar(&self, faults: &mut Faults) -> Option<Calendar> {
         let text = self.text(faults)?;
-        let span: Option<Span> = text.parse().ok();
-        let months = span
-            .filter(|span| span.fieldwise() == Span::new().months(span.get_months()).fieldwise())
-            .map(|span| span.get_months());
-        match months {
-            Some(months) if (1..=120).contains(&months) => Some(months),
-            Some(months) if months < 0 => {
-                faults.add(&self.pointer, format!("\"{text}\" is negative"));
-                None
-            }
-            _ => {
-                faults.add(&self.pointer, format!("\"{text}\" is no number of months; write P1M"));
-                None
-            }
+        let read = calendar(text);
+        if read.is_none() {
+            let detail = format!(
+                "\"{text}\" is no number of months, weeks or days up to ten years; write P1M, P6W or \
+                 P28D"
+            );
+            faults.add(&self.pointer, detail);
         }
+        read
+    }
+}
+
+fn calendar(text: &str) -> Option<Calendar> {
+    let (number, unit) = text.strip_prefix('P')?.split_at_checked(text.len().checked_sub(2)?)?;
+    let digits = number.bytes().all(|byte| byte.is_ascii_digit()) && !number.starts_with('0');
+    let number = number.parse::<i32>().ok().filter(|_| digits)?;
+    match unit {
+        "M" => (number <= 120).then_some(Calendar::Months(number)),
+        "W" => (number <= 520).then(|| Calendar::Days(number * 7)),
+        "D" => (number <= 3650).then_some(Calendar::Days(number)),
+        _ => None,
     }
 }
 

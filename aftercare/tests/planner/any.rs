@@ -1,9 +1,9 @@
 //! Facts of any kind, for properties.
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use aftercare::planner::Facts;
-use aftercare::protocol::{Area, QuietHours};
+use aftercare::protocol::{QuietHours, shipped};
 use aftercare::zone::Zone;
 use jiff::civil::{Time, time};
 use jiff::{SignedDuration, Timestamp};
@@ -42,27 +42,35 @@ pub(crate) fn any_time() -> impl Strategy<Value = Time> {
     (0..24_i8, 0..60_i8).prop_map(|(hour, minute)| time(hour, minute, 0, 0))
 }
 
+/// How long after the one before, how late it was recorded, of which protocol, where, and whether it
+/// was taken back.
+fn any_session() -> impl Strategy<Value = (i64, i64, usize, u16, bool)> {
+    (0..40 * 24 * 3600_i64, 0..60 * 3600_i64, 0..shipped().len(), any::<u16>(), any::<bool>())
+}
+
 prop_compose! {
     pub(crate) fn any_facts()(
         start in 1_704_067_200_i64..2_145_916_800,
         zones in (any_zone(), any_zone()),
-        gaps in prop::collection::vec((0_i64..40 * 24 * 3600, 0_i64..60 * 3600, 0..15_u8, any::<bool>()), 1..4),
+        gaps in prop::collection::vec(any_session(), 1..4),
         quiet in prop::option::of((any_time(), any_time())),
         exercise in prop::option::of(6..22_i8),
         recall in any::<bool>(),
     ) -> (Facts, Timestamp) {
         let mut completed = Timestamp::from_second(start).unwrap();
         let mut treatments = Vec::new();
-        for (id, (gap, late, areas, voided)) in (1..).zip(gaps) {
+        for (id, (gap, late, which, areas, voided)) in (1..).zip(gaps) {
             completed += SignedDuration::from_secs(gap);
             let mut treatment = treatment(id, completed, zones.0.name());
             treatment.recorded_at = completed + SignedDuration::from_secs(late);
             treatment.voided = voided && id > 1;
-            let chosen = Area::ALL.iter().enumerate().filter(|(i, _)| areas & (1 << i) != 0);
-            let chosen: BTreeSet<_> = chosen.map(|(_, area)| *area).collect();
-            if !chosen.is_empty() {
-                treatment.areas = chosen;
+            let protocol = &shipped()[which].protocol;
+            let chosen = protocol.areas.iter().enumerate().filter(|(i, _)| areas & (1 << i) != 0);
+            treatment.areas = chosen.map(|(_, area)| area.clone()).collect();
+            if treatment.areas.is_empty() {
+                treatment.areas.clone_from(&protocol.default_areas);
             }
+            treatment.protocol = Arc::clone(protocol);
             treatments.push(treatment);
         }
         let now = treatments.iter().map(|treatment| treatment.recorded_at).max().unwrap();

@@ -1,7 +1,7 @@
 //! Timelines held against files that people have read. `just golden` writes them anew; read the
 //! difference before you commit it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -9,21 +9,30 @@ use aftercare::planner::{
     Fate, Preview, Reason, ReminderState, Trial, courses, describe, local, of_treatment, plan,
     preview,
 };
-use aftercare::protocol::{Area, shipped};
+use aftercare::protocol::shipped;
 use jiff::SignedDuration;
 
-use crate::support::{LISBON, at, replan, sessions, zone};
+use crate::support::{LISBON, areas, at, replan, sessions, zone};
 
 struct Story {
     name: &'static str,
     at: &'static str,
     zone: &'static str,
     late: SignedDuration,
-    areas: Option<&'static [Area]>,
+    protocol: &'static str,
+    areas: Option<&'static [&'static str]>,
 }
 
 const fn story(name: &'static str, at: &'static str, zone: &'static str) -> Story {
-    Story { name, at, zone, late: SignedDuration::ZERO, areas: None }
+    Story { name, at, zone, late: SignedDuration::ZERO, protocol: "microneedling", areas: None }
+}
+
+const fn peel(name: &'static str, at: &'static str) -> Story {
+    Story { protocol: "chemical-peel", ..story(name, at, LISBON) }
+}
+
+const fn laser(name: &'static str, at: &'static str) -> Story {
+    Story { protocol: "laser-hair-removal", ..story(name, at, LISBON) }
 }
 
 const STORIES: &[Story] = &[
@@ -51,10 +60,20 @@ const STORIES: &[Story] = &[
         late: SignedDuration::from_mins(8 * 60 + 10),
         ..story("posted-at-two-at-night", "2026-11-22T17:50", "Europe/Lisbon")
     },
+    Story { areas: Some(&["scalp"]), ..story("scalp-only", "2026-11-22T15:40", "Europe/Lisbon") },
+    peel("peel-plain-afternoon", "2026-11-22T15:40"),
+    peel("peel-covered-evening", "2026-11-22T18:50"),
+    peel("peel-lisbon-autumn", "2026-10-17T17:30"),
     Story {
-        areas: Some(&[Area::Scalp]),
-        ..story("scalp-only", "2026-11-22T15:40", "Europe/Lisbon")
+        areas: Some(&["hands"]),
+        late: SignedDuration::from_hours(24 * 5),
+        ..peel("peel-of-hands-posted-five-days-late", "2026-11-22T15:40")
     },
+    laser("laser-plain-afternoon", "2026-11-22T15:40"),
+    laser("laser-before-midnight", "2026-11-22T23:50"),
+    laser("laser-lisbon-spring", "2026-03-21T17:30"),
+    Story { areas: Some(&["legs", "arms"]), ..laser("laser-legs-and-arms", "2026-11-22T15:40") },
+    Story { areas: Some(&["face"]), ..laser("laser-face-of-an-early-morning", "2026-11-22T06:30") },
 ];
 
 /// A patient whose phone is registered only some time after the session, in Lisbon.
@@ -89,12 +108,13 @@ const ENROLMENTS: &[Enrolment] = &[
 
 fn tell(story: &Story) -> Preview {
     let completed_at = at(story.at, story.zone);
+    let shipped = shipped().iter().find(|shipped| shipped.protocol.slug == story.protocol);
     preview(Trial {
-        protocol: shipped()[0].protocol.clone(),
+        protocol: shipped.unwrap().protocol.clone(),
         completed_at,
         recorded_at: completed_at + story.late,
         zone: zone(story.zone),
-        areas: story.areas.map(|areas| areas.iter().copied().collect::<BTreeSet<_>>()),
+        areas: story.areas.map(areas),
         locale: "en".parse().unwrap(),
         slots: BTreeMap::new(),
     })

@@ -53,7 +53,7 @@ pub(crate) fn treatment(id: u128, completed_at: Timestamp, zone_name: &str) -> T
         completed_at,
         recorded_at: completed_at,
         zone: zone(zone_name),
-        areas: [Area::Face, Area::Neck].into(),
+        areas: areas(&["face", "neck"]),
         voided: false,
         next_session_at: None,
     }
@@ -63,6 +63,10 @@ pub(crate) fn treatment(id: u128, completed_at: Timestamp, zone_name: &str) -> T
 pub(crate) fn sessions(completed: &[&str]) -> Facts {
     let treatments = (1..).zip(completed).map(|(id, local)| treatment(id, lisbon(local), LISBON));
     facts(treatments.collect(), LISBON)
+}
+
+pub(crate) fn areas(words: &[&str]) -> BTreeSet<Area> {
+    words.iter().map(|word| word.parse().unwrap()).collect()
 }
 
 pub(crate) fn key(id: u128, step: &str) -> Key {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use aftercare::locale::Locale;
 use aftercare::planner::{Preview, Trial, preview};
-use aftercare::protocol::{Area, Protocol, shipped};
+use aftercare::protocol::{Area, NotAName, Protocol, shipped};
 use aftercare::zone::Zone;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -68,7 +68,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
 }
 
 /// One of `face, neck`, with or without the space.
-pub(super) fn area(text: &str) -> Result<Area, aftercare::words::UnknownWord> {
+pub(super) fn area(text: &str) -> Result<Area, NotAName> {
     text.trim().parse()
 }
 
@@ -93,7 +93,7 @@ fn areas(protocol: &Protocol, wanted: &[Area]) -> Result<Option<BTreeSet<Area>>,
         let detail = format!("{} is not applied to the {area}; it knows {known}", protocol.slug);
         return Err(Failure::Usage(detail));
     }
-    Ok((!wanted.is_empty()).then(|| wanted.iter().copied().collect()))
+    Ok((!wanted.is_empty()).then(|| wanted.iter().cloned().collect()))
 }
 
 fn instant(text: &str, zone: &Zone) -> Result<Timestamp, Failure> {
@@ -120,7 +120,7 @@ fn table(protocol: &Protocol, preview: &Preview) -> String {
         |at: Timestamp| at.to_zoned(zone.tz().clone()).strftime("%a %d %b %H:%M").to_string();
     let areas: Vec<_> = preview.treatment.areas.iter().map(|area| area.as_str()).collect();
     let mut page = String::new();
-    let draft = if protocol.reviewed_by.is_some() { "" } else { " (draft, not reviewed)" };
+    let draft = protocol.notice().map(|notice| format!(" ({notice})")).unwrap_or_default();
     let completed = preview.treatment.completed_at.to_zoned(zone.tz().clone());
     let _ = writeln!(page, "{} v{}{draft}: {}", protocol.slug, protocol.version, areas.join(", "));
     let _ = writeln!(page, "Completed {} in {zone}", completed.strftime("%a %d %b %Y %H:%M"));

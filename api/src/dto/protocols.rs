@@ -25,11 +25,14 @@ pub struct ProtocolSummary {
     #[schema(example = 3, minimum = 1)]
     pub sessions: Option<u32>,
     /// Who approved the texts; null = nobody yet.
-    #[schema(example = "Dr. M. Sousa")]
+    #[schema(example = json!(null))]
     pub reviewed_by: Option<String>,
     /// When they did.
-    #[schema(value_type = Option<String>, format = Date, example = "2026-11-02")]
+    #[schema(value_type = Option<String>, format = Date, example = json!(null))]
     pub reviewed_at: Option<jiff::civil::Date>,
+    /// What is to be said beside the texts wherever they are shown; null once somebody approved them.
+    #[schema(example = "draft, not reviewed")]
+    pub notice: Option<&'static str>,
 }
 
 /// The protocols a clinic can use. There are few, so the list is always one page.

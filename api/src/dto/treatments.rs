@@ -70,7 +70,7 @@ pub struct NewTreatment {
     #[schema(value_type = Option<String>, example = "Europe/Lisbon")]
     pub time_zone: Option<Zone>,
     /// What was treated; without it what the protocol assumes.
-    #[schema(value_type = Option<Vec<String>>, min_items = 1, example = json!(["face", "neck"]))]
+    #[schema(value_type = Option<Vec<String>>, min_items = 1, max_items = 64, example = json!(["face", "neck"]))]
     pub areas: Option<BTreeSet<Area>>,
     /// When the next session is booked for.
     #[schema(value_type = Option<String>, format = DateTime, example = "2026-12-22T15:00:00Z")]
@@ -98,7 +98,7 @@ impl FromFields for NewTreatment {
         let protocol = fields.required("protocol", parse::text(64));
         let completed_at = fields.required("completed_at", parse::instant);
         let time_zone = fields.optional("time_zone", parse::zone);
-        let areas = fields.optional("areas", parse::words);
+        let areas = fields.optional("areas", parse::areas);
         let next_session_at = fields.optional("next_session_at", parse::instant);
         let metadata = fields.optional("metadata", parse::metadata);
         Some(Self {
@@ -155,7 +155,7 @@ pub struct TreatmentPatch {
     #[schema(value_type = Option<String>, example = "Europe/Lisbon")]
     pub time_zone: Option<Zone>,
     /// What was treated.
-    #[schema(value_type = Option<Vec<String>>, min_items = 1, example = json!(["face"]))]
+    #[schema(value_type = Option<Vec<String>>, min_items = 1, max_items = 64, example = json!(["face"]))]
     pub areas: Option<BTreeSet<Area>>,
     /// Which protocol to follow: its newest version, unless the treatment follows one of that name
     /// already.
@@ -174,7 +174,7 @@ impl FromFields for TreatmentPatch {
         Some(Self {
             completed_at: fields.optional("completed_at", parse::instant),
             time_zone: fields.optional("time_zone", parse::zone),
-            areas: fields.optional("areas", parse::words),
+            areas: fields.optional("areas", parse::areas),
             protocol: fields.optional("protocol", parse::text(64)),
             next_session_at: fields.patch("next_session_at", parse::instant),
             metadata: fields.optional("metadata", parse::metadata),

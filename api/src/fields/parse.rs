@@ -11,6 +11,7 @@ use std::str::FromStr;
 
 use aftercare::clock::to_micros;
 use aftercare::locale::Locale;
+use aftercare::protocol::{Area, NotAName};
 use aftercare::words::UnknownWord;
 use aftercare::zone::Zone;
 use jiff::Timestamp;
@@ -236,27 +237,30 @@ fn looks_like_phone(text: &str) -> bool {
         && rest.chars().all(|c| c.is_ascii_digit() || " ().-/".contains(c))
 }
 
-/// A set of words, written as an array without repeats.
+/// The most areas that one treatment can name.
+pub const AREAS: usize = 64;
+
+/// The areas treated, written as an array; which of them there are is the protocol's to say.
 ///
 /// # Errors
-/// Other values, an empty array, words that `T` does not know.
-pub fn words<T: FromStr<Err = UnknownWord> + Ord>(value: &Value) -> Result<BTreeSet<T>, Faults> {
+/// Other values, an empty array, more than [`AREAS`] of them, words that are none.
+pub fn areas(value: &Value) -> Result<BTreeSet<Area>, Faults> {
     let Value::Array(items) = value else {
         return bad(format!("must be an array, not {}", kind(value)));
     };
     if items.is_empty() {
         return bad("must name at least one, or be left out");
     }
+    if items.len() > AREAS {
+        return bad(format!("must name at most {AREAS}"));
+    }
     let mut set = BTreeSet::new();
     let mut faults = Faults::new();
     for (index, item) in items.iter().enumerate() {
         match item.as_str().unwrap_or_default().parse() {
             Ok(word) => drop(set.insert(word)),
-            Err(unknown) => {
-                faults.push(bad_below(&index.to_string(), must_be_one_of(&unknown)));
-                if faults.len() > unknown.known.len() {
-                    break;
-                }
+            Err(NotAName) => {
+                faults.push(bad_below(&index.to_string(), NotAName.to_string()));
             }
         }
     }

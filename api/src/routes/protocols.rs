@@ -30,6 +30,7 @@ impl From<&Protocol> for ProtocolSummary {
             sessions: protocol.course.as_ref().map(|course| course.sessions),
             reviewed_by: protocol.reviewed_by.clone(),
             reviewed_at: protocol.reviewed_at,
+            notice: protocol.notice(),
         }
     }
 }

@@ -90,7 +90,7 @@ async fn every_bad_field_of_a_correction_is_named(bed: Bed) {
     let pointers: Vec<_> =
         refused["errors"].as_array().unwrap().iter().map(|error| &error["pointer"]).collect();
     assert_eq!(pointers, ["/completed_at", "/next_session_at", "/protocol"]);
-    let refused = stage.amend(&treatment, &json!({"areas": ["nose"], "extra": 1})).await;
+    let refused = stage.amend(&treatment, &json!({"areas": ["A nose"], "extra": 1})).await;
     assert_eq!(refused.expect(422)["errors"].as_array().unwrap().len(), 2);
     let shown = stage.amend(&treatment, &json!({})).await.expect(200);
     assert_eq!(shown["treatment"], treatment["treatment"], "nothing was changed");

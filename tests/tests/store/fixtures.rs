@@ -16,6 +16,10 @@ pub(crate) const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
 pub(crate) type Stored<T> = Result<T, StoreError>;
 
+pub(crate) fn areas(words: &[&str]) -> BTreeSet<Area> {
+    words.iter().map(|word| word.parse().unwrap()).collect()
+}
+
 pub(crate) fn make_clinic(tx: &mut Tx<'_>) -> Stored<Clinic> {
     let id: ClinicId = tx.env().id();
     let clinic = Clinic {
@@ -55,7 +59,7 @@ pub(crate) fn new_treatment(tx: &Tx<'_>, protocol: ProtocolId, event: &str) -> N
         protocol_id: protocol,
         completed_at: tx.now() - MINUTE,
         time_zone: "Europe/Lisbon".parse().unwrap(),
-        areas: BTreeSet::from([Area::Face, Area::Neck]),
+        areas: areas(&["face", "neck"]),
         next_session_at: None,
         metadata: None,
     }

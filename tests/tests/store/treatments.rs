@@ -1,14 +1,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use aftercare::protocol::Area;
 use aftercare::store::{StoreError, Treatment, TreatmentFilter, TreatmentState};
 use aftercare_tests::bed::Bed;
 use aftercare_tests::on_both_engines;
 use futures_util::future::join_all;
 
 use crate::fixtures::{
-    HOUR, MINUTE, clinic_and_patient, make_clinic, make_patient, make_protocol, make_treatment,
-    new_treatment,
+    HOUR, MINUTE, areas, clinic_and_patient, make_clinic, make_patient, make_protocol,
+    make_treatment, new_treatment,
 };
 
 async fn a_treatment_comes_back_as_it_was_recorded(bed: Bed) {
@@ -154,7 +153,7 @@ async fn a_treatment_becomes_what_it_turned_out_to_be(bed: Bed) {
             let amended = Treatment {
                 completed_at: treatment.completed_at - HOUR,
                 time_zone: "Atlantic/Azores".parse().unwrap(),
-                areas: BTreeSet::from([Area::Chest]),
+                areas: areas(&["chest"]),
                 next_session_at: Some(tx.now() + 5 * HOUR),
                 metadata: Some(BTreeMap::from([("room".to_owned(), "quatro".to_owned())])),
                 updated_at: tx.now(),
