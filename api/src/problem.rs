@@ -250,6 +250,12 @@ impl Problem {
         self.code
     }
 
+    /// What happened this time.
+    #[must_use]
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// The bad fields.
     #[must_use]
     pub fn errors(&self) -> &[Fault] {

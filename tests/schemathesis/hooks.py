@@ -63,6 +63,8 @@ def before_call(context, case, kwargs):
             feed(case.query, name, case.operation.path)
     if is_valid(case, ParameterLocation.BODY):
         fill(case.body, case.operation.path)
+        if case.operation.path == "/v1/events" and RANDOM.random() < FED:
+            tell(case)
         if case.operation.path == "/v1/oauth/token":
             sign_in(case)
         if case.operation.path == "/v1/oauth/revoke" and isinstance(case.body, dict):
@@ -157,6 +159,19 @@ def known(name, path):
         case "metadata":
             return {"room": str(RANDOM.randrange(9))}
     return None
+
+
+def tell(case):
+    """An event that the clinic's software might send, in the form that the case has."""
+    if case.media_type == "application/cloudevents-batch+json":
+        case.body = [WORLD.event() for _ in range(RANDOM.randint(1, 4))]
+        return
+    event = WORLD.event()
+    if case.media_type == "application/json":
+        case.body = event.pop("data")
+        case.headers.update({f"ce-{name}": value for name, value in event.items()})
+    else:
+        case.body = event
 
 
 def sign_in(case):

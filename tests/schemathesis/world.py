@@ -101,7 +101,7 @@ class World:
         self.phone = None
         self.issued = set()
         self.enrolments = 0
-        self.references, self.treatments = [], []
+        self.references, self.treatments, self.events = [], [], []
 
     def bearer(self, role):
         with self.lock:
@@ -157,6 +157,27 @@ class World:
         except Refused:  # logged out meanwhile
             return None
         return url.rsplit("/", 1)[1].removesuffix(".ics")
+
+    def event(self):
+        """A CloudEvent: a session is done, or something is said of one, or of one that nobody knows."""
+        id_, kind = f"event-{RANDOM.randrange(10**9)}", RANDOM.choice(["completed", "amended", "voided"])
+        about = self.choose(RANDOM, self.events, "unknown")
+        data = {"supersedes": RANDOM.choice([about, about, "unknown"])}
+        if kind == "completed":
+            completed_at = instant(now() - timedelta(minutes=RANDOM.randrange(100_000)))
+            data = {"protocol": "microneedling", "completed_at": completed_at}
+            data["patient"] = {"ref": self.alive().reference}
+            self.keep(self.events, id_)
+        elif kind == "amended":
+            data["areas"] = RANDOM.sample(["face", "neck", "chest", "scalp"], 2)
+        return {
+            "specversion": "1.0",
+            "type": f"care.aftercare.session.{kind}.v1",
+            "source": f"https://practice.example/{SEED}",
+            "id": id_,
+            "time": instant(now() - timedelta(minutes=RANDOM.randrange(60))),
+            "data": data,
+        }
 
     def choose(self, random_, among, fallback):
         with self.lock:

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
 
 use super::case::locked_case;
 use super::plan::{replan, replan_amended};
@@ -22,7 +23,7 @@ use crate::store::{
 use crate::zone::Zone;
 
 /// What a correction changes; what is absent stays.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct SessionPatch {
     /// When the session ended.
     pub completed_at: Option<Timestamp>,
@@ -75,25 +76,39 @@ pub fn amend_treatment(
     if amended != known {
         fix_what_hangs_together(&mut fields, &amended);
         note_amendment(tx, &patient, &known, fields)?;
-        refold(tx, &patient, &known)?;
-        plan_anew(tx, &known)?;
-        note(tx, &known, "treatment.amended")?;
+        settle(tx, &patient, &known)?;
     }
     Ok(treatment(tx, clinic, id)?)
 }
 
-/// Plans the patient anew as far as the correction reaches: what is on its way is taken back only when
-/// the session itself turned out otherwise.
-fn plan_anew(tx: &mut Tx<'_>, known: &Treatment) -> Result<(), StoreError> {
-    let Some(amended) = tx.treatment(known.clinic_id, known.id)? else { return Ok(()) };
-    let (id, patient) = (amended.id, amended.patient_id);
+/// Makes a treatment what all that was said of it amounts to, and plans its patient anew as far as that
+/// reaches: what is on its way is taken back only when the session itself turned out otherwise.
+pub(super) fn settle(
+    tx: &mut Tx<'_>,
+    patient: &Patient,
+    known: &Treatment,
+) -> Result<(), StoreError> {
+    refold(tx, patient, known)?;
+    let Some(settled) = tx.treatment(known.clinic_id, known.id)? else { return Ok(()) };
     let session = |said: &Treatment| {
         (said.completed_at, said.time_zone.clone(), said.areas.clone(), said.protocol_id)
     };
-    if session(&amended) != session(known) {
-        replan_amended(tx, patient, id)?;
-    } else if amended.next_session_at != known.next_session_at {
-        replan(tx, patient)?;
+    if session(&settled) != session(known) {
+        replan_amended(tx, patient.id, known.id)?;
+    } else if (settled.next_session_at, settled.state) != (known.next_session_at, known.state) {
+        replan(tx, patient.id)?;
+    }
+    let anything_else = Treatment {
+        state: known.state,
+        voided_at: known.voided_at,
+        updated_at: known.updated_at,
+        ..settled.clone()
+    };
+    if anything_else != *known {
+        note(tx, known, "treatment.amended")?;
+    }
+    if settled.state != known.state {
+        note(tx, known, "treatment.voided")?;
     }
     Ok(())
 }
@@ -239,22 +254,18 @@ pub(super) fn note_original(
     Ok(())
 }
 
-/// Makes the treatment what all that was said of it amounts to. Whether that changed it.
-pub(super) fn refold(
-    tx: &mut Tx<'_>,
-    patient: &Patient,
-    known: &Treatment,
-) -> Result<bool, StoreError> {
+fn refold(tx: &mut Tx<'_>, patient: &Patient, known: &Treatment) -> Result<(), StoreError> {
     let said = tx.amendments(patient, known.id)?;
     let ids: Vec<_> =
         said.iter().filter_map(|said| said.fields.protocol).chain([known.protocol_id]).collect();
     let folded = fold(known, &said, &protocols::by_id(tx, &ids)?);
-    let changed = folded != *known;
-    if changed {
+    if folded != *known {
         tx.amend_treatment(patient, &folded)?;
     }
-    let voided = said.iter().any(|said| said.kind == AmendmentKind::Voided);
-    Ok(voided && tx.set_voided(known.id)? || changed)
+    if said.iter().any(|said| said.kind == AmendmentKind::Voided) {
+        tx.set_voided(known.id)?;
+    }
+    Ok(())
 }
 
 fn fold(

@@ -12,6 +12,7 @@ mod consents;
 mod devices;
 pub mod dispatch;
 mod erasure;
+mod events;
 mod export;
 mod patients;
 mod phone_clock;
@@ -35,6 +36,7 @@ pub use case::{Case, Source, cases, locked_case};
 pub use consents::{ConsentError, ConsentView, ConsentWord, consent, tell_consent};
 pub use devices::{drop_silent_devices, register_device, remove_device};
 pub use erasure::{ErasedBy, erase_patient};
+pub use events::{Received, Says, SessionEvent, receive_event};
 pub use export::{Export, export};
 pub use patients::upsert_patient;
 pub use plan::{replan, replan_case};
@@ -54,6 +56,7 @@ pub use timeline::{
     timeline, treatment, treatment_views,
 };
 pub use treatments::{
-    PatientRef, RecordError, Recorded, Refusal, SessionDone, record_treatment, void_treatment,
+    Namespace, PatientRef, RecordError, Recorded, Refusal, SessionDone, record_treatment,
+    void_treatment,
 };
 pub use why::{RuleBehind, ShiftBehind, StepBehind, TreatmentBehind, Why, why};

@@ -18,7 +18,7 @@ use crate::store::{AuditEntry, NewTreatment, Patient, ProtocolRecord, StoreError
 use crate::zone::Zone;
 
 /// How far ahead of ours the clinic's clock may be.
-const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
+pub(super) const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
 
 /// 2000-01-01T00:00Z: nobody records an earlier session.
 const EARLIEST: Timestamp = Timestamp::constant(946_684_800, 0);
@@ -29,7 +29,10 @@ const LONGEST_BOOKING: SignedDuration = SignedDuration::from_hours(24 * 366 * 5)
 /// The *session done* event, as the clinic sent it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SessionDone {
-    /// The clinic's id of the event, in the namespace of plain events.
+    /// Whose ids the event's is one of.
+    #[serde(skip)]
+    pub namespace: Namespace,
+    /// The event's id.
     #[serde(skip)]
     pub event_id: String,
     /// Whose session it was.
@@ -46,6 +49,30 @@ pub struct SessionDone {
     pub next_session_at: Option<Timestamp>,
     /// The clinic's own notes.
     pub metadata: Option<BTreeMap<String, String>>,
+}
+
+/// Whose ids an event's is one of: the same id in another namespace is another event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Namespace {
+    /// The clinic's own, of plain events.
+    Event,
+    /// Those of one source of CloudEvents.
+    CloudEvents {
+        /// The source.
+        source: String,
+    },
+}
+
+impl Namespace {
+    /// What the tables call it: a source may be anything, and is told by its digest.
+    pub(super) fn name(&self, tx: &Tx<'_>, clinic: ClinicId) -> String {
+        match self {
+            Self::Event => "event".to_owned(),
+            Self::CloudEvents { source } => {
+                format!("cloudevents:{}", tx.source_hash(clinic, source).to_hex())
+            }
+        }
+    }
 }
 
 /// A patient in an event.
@@ -114,6 +141,12 @@ pub enum Refusal {
     /// The next session is not after this one, or years away.
     #[error("the next session must be after this one, and within five years of it")]
     NextSessionOutOfRange,
+    /// What is said of a session is said in the future.
+    #[error("the event's time is more than 5 minutes in the future")]
+    SaidInFuture,
+    /// An event is about itself.
+    #[error("an event cannot be about itself; give the id of the event that recorded the session")]
+    SupersedesItself,
 }
 
 impl Refusal {
@@ -142,14 +175,15 @@ pub fn record_treatment(
     event: SessionDone,
 ) -> Result<Recorded, RecordError> {
     let content = content_hash(tx, &event)?;
-    if let Some(known) = tx.treatment_by_event(clinic, NAMESPACE, &event.event_id)? {
+    let namespace = event.namespace.name(tx, clinic);
+    if let Some(known) = tx.treatment_by_event(clinic, &namespace, &event.event_id)? {
         return repeat(tx, clinic, &known, content);
     }
     let (record, areas) = examine(tx, clinic, &event)?;
     let patient = patient(tx, clinic, &event.patient)?;
     let time_zone = treatment_zone(tx, &event, &patient)?;
     let new = NewTreatment {
-        namespace: NAMESPACE.to_owned(),
+        namespace: namespace.clone(),
         event_id: event.event_id.clone(),
         content_hash: content,
         protocol_id: record.id,
@@ -161,7 +195,7 @@ pub fn record_treatment(
     };
     let Some(recorded) = tx.insert_treatment(&patient, new)? else {
         // Another request recorded it since we looked.
-        let known = tx.treatment_by_event(clinic, NAMESPACE, &event.event_id)?;
+        let known = tx.treatment_by_event(clinic, &namespace, &event.event_id)?;
         let known = known.ok_or_else(|| StoreError::Busy("the event is being recorded".into()))?;
         return repeat(tx, clinic, &known, content);
     };
@@ -186,9 +220,6 @@ pub fn void_treatment(
     }
     treatment(tx, clinic, id)
 }
-
-/// Plain events: their ids are apart from those of CloudEvents and FHIR.
-const NAMESPACE: &str = "event";
 
 fn plan_and_note(
     tx: &mut Tx<'_>,

@@ -17,7 +17,7 @@ use super::patients::Patient;
 use super::schema::{amendments, patients};
 use super::sql::At;
 use super::treatments::event_hash;
-use super::{StoreError, Treatment, Tx, with_conn};
+use super::{StoreError, Tx, with_conn};
 use crate::ids::{AmendmentId, ClinicId, PatientId, ProtocolId, TreatmentId};
 use crate::protocol::Area;
 use crate::seal::{DataKey, Digest, Place};
@@ -123,7 +123,6 @@ pub struct Amendment {
     pub fields: AmendedFields,
     /// The digest of what the event says.
     pub content_hash: Option<Digest>,
-    supersedes_hash: Option<Digest>,
 }
 
 impl std::fmt::Debug for Amendment {
@@ -191,6 +190,12 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// What stands for a source of events where its events' ids are kept.
+    #[must_use]
+    pub fn source_hash(&self, clinic: ClinicId, source: &str) -> Digest {
+        self.master.index("events.source", &[clinic.0.as_bytes(), source.as_bytes()])
+    }
+
     /// Keeps something said of a session now; without a treatment it waits for one.
     ///
     /// # Errors
@@ -241,29 +246,6 @@ impl Tx<'_> {
         event_id: &str,
     ) -> Result<Option<Amendment>, StoreError> {
         let hash = event_hash(self.master, clinic, event_id);
-        self.amendment_by_hash(clinic, namespace, hash)
-    }
-
-    /// The thing that this one is said of, if that is no session but another amendment.
-    ///
-    /// # Errors
-    /// As [`Tx::amendment_by_event`].
-    pub fn amended_by(
-        &mut self,
-        clinic: ClinicId,
-        namespace: &str,
-        amendment: &Amendment,
-    ) -> Result<Option<Amendment>, StoreError> {
-        let Some(hash) = amendment.supersedes_hash else { return Ok(None) };
-        self.amendment_by_hash(clinic, namespace, hash)
-    }
-
-    fn amendment_by_hash(
-        &mut self,
-        clinic: ClinicId,
-        namespace: &str,
-        hash: Digest,
-    ) -> Result<Option<Amendment>, StoreError> {
         let found: Option<(Row, Option<Vec<u8>>)> = with_conn!(self, |c| amendments::table
             .left_join(patients::table)
             .filter(amendments::clinic_id.eq(clinic))
@@ -273,20 +255,6 @@ impl Tx<'_> {
             .first(c)
             .optional())?;
         found.map(|found| self.open_amendment(found)).transpose()
-    }
-
-    /// The session that this is said of, directly.
-    ///
-    /// # Errors
-    /// As [`Tx::amendment_by_event`].
-    pub fn session_amended_by(
-        &mut self,
-        clinic: ClinicId,
-        namespace: &str,
-        amendment: &Amendment,
-    ) -> Result<Option<Treatment>, StoreError> {
-        let Some(hash) = amendment.supersedes_hash else { return Ok(None) };
-        self.treatment_by_hash(clinic, namespace, hash)
     }
 
     /// What waits for the event of this id: what is said of it, and what is said of that.
@@ -420,7 +388,6 @@ impl Row {
             event_id: content.event_id,
             fields: content.fields,
             content_hash: self.content_hash,
-            supersedes_hash: self.supersedes_hash,
         })
     }
 }

@@ -272,15 +272,6 @@ impl Tx<'_> {
         event_id: &str,
     ) -> Result<Option<Treatment>, StoreError> {
         let hash = event_hash(self.master, clinic, event_id);
-        self.treatment_by_hash(clinic, namespace, hash)
-    }
-
-    pub(super) fn treatment_by_hash(
-        &mut self,
-        clinic: ClinicId,
-        namespace: &str,
-        hash: Digest,
-    ) -> Result<Option<Treatment>, StoreError> {
         self.treatment_named(clinic, &Name::Event { namespace, hash })
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aftercare::care::{PatientRef, SessionDone, SessionPatch, TreatmentView};
+use aftercare::care::{Namespace, PatientRef, SessionDone, SessionPatch, TreatmentView};
 use aftercare::patch::Patch;
 use aftercare::planner::local;
 use aftercare::protocol::Area;
@@ -14,6 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::care::{ReminderDto, RestrictionDto};
+use super::events::EVENT_ID;
 use super::patients::EnrolmentAnswer;
 use crate::fields::{Fields, FromFields, parse};
 
@@ -83,6 +84,13 @@ pub struct NewTreatment {
 impl FromFields for NewTreatment {
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
         let event_id = fields.required("event_id", parse::token);
+        Self::session(fields, event_id)
+    }
+}
+
+impl NewTreatment {
+    /// Reads all but the event's id.
+    pub(crate) fn session(fields: &mut Fields<'_>, event_id: Option<String>) -> Option<Self> {
         let patient_ref = fields.optional("patient_ref", parse::patient_ref);
         let patient = fields.object("patient", |patient| {
             let reference = patient.required("ref", parse::patient_ref);
@@ -113,13 +121,16 @@ impl FromFields for NewTreatment {
             metadata,
         })
     }
-}
 
-impl NewTreatment {
     /// The event as the domain takes it; `None` for a body that names no patient, which
     /// [`FromFields`] has refused.
     #[must_use]
     pub fn into_event(self) -> Option<SessionDone> {
+        self.in_namespace(Namespace::Event)
+    }
+
+    /// [`Self::into_event`], its id being one of that namespace.
+    pub(crate) fn in_namespace(self, namespace: Namespace) -> Option<SessionDone> {
         let patient = match (self.patient, self.patient_ref) {
             (Some(patient), _) => PatientRef::Inline {
                 reference: patient.reference,
@@ -130,6 +141,7 @@ impl NewTreatment {
             (None, None) => return None,
         };
         Some(SessionDone {
+            namespace,
             event_id: self.event_id,
             patient,
             protocol: self.protocol,
@@ -237,8 +249,8 @@ pub struct TreatmentsQuery {
     /// Only those recorded at or after this instant.
     #[param(value_type = Option<String>, format = DateTime, example = "2026-11-22T00:00:00Z")]
     pub since: Option<Timestamp>,
-    /// Only the one of this event.
-    #[param(min_length = 1, max_length = 128)]
+    /// Only those of the event with this id, whichever way it came.
+    #[param(min_length = 1, max_length = 256)]
     pub event_id: Option<String>,
     /// Only those of this patient.
     #[param(min_length = 1, max_length = 128)]
@@ -254,7 +266,7 @@ pub struct TreatmentsQuery {
 impl FromFields for TreatmentsQuery {
     fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
         let since = fields.optional("since", parse::instant);
-        let event_id = fields.optional("event_id", parse::token);
+        let event_id = fields.optional("event_id", parse::text(EVENT_ID));
         let patient_ref = fields.optional("patient_ref", parse::patient_ref);
         let limit = fields.optional("limit", parse::whole(1..=200));
         let cursor = fields.optional("cursor", parse::text(128));

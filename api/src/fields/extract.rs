@@ -61,7 +61,7 @@ impl<T: FromFields> Body<T> {
     /// what is not JSON, 422 for fields that are not right.
     pub async fn read(self) -> Result<T, Problem> {
         demand_media_type(&self.request, "application/json")?;
-        let bytes = read(&self.request, self.payload).await?;
+        let bytes = body_bytes(&self.request, self.payload).await?;
         read_body(&bytes)
     }
 
@@ -71,7 +71,7 @@ impl<T: FromFields> Body<T> {
     /// As [`Body::read`].
     pub async fn read_list(self, most: usize) -> Result<Vec<T>, Problem> {
         demand_media_type(&self.request, "application/json")?;
-        let bytes = read(&self.request, self.payload).await?;
+        let bytes = body_bytes(&self.request, self.payload).await?;
         from_list(&json::array(&bytes)?, most)
     }
 }
@@ -82,12 +82,12 @@ impl Body<Nothing> {
     /// # Errors
     /// As [`Body::read`], for a body that is there.
     pub async fn read_nothing(self) -> Result<(), Problem> {
-        let bytes = read(&self.request, self.payload).await?;
+        let bytes = body_bytes(&self.request, self.payload).await?;
         if bytes.is_empty() {
             return Ok(());
         }
         demand_media_type(&self.request, "application/json")?;
-        from_object::<Nothing>(&json::object(&bytes)?, Place::Object(String::new()))?;
+        read_object::<Nothing>(&json::object(&bytes)?)?;
         Ok(())
     }
 }
@@ -97,7 +97,23 @@ impl Body<Nothing> {
 /// # Errors
 /// 400 for what is not JSON, 422 for fields that are not right.
 pub fn read_body<T: FromFields>(bytes: &[u8]) -> Result<T, Problem> {
-    from_object(&json::object(bytes)?, Place::Object(String::new()))
+    read_object(&json::object(bytes)?)
+}
+
+/// Parses bytes that may be any JSON.
+///
+/// # Errors
+/// 400 for what is not JSON.
+pub(crate) fn read_json(bytes: &[u8]) -> Result<Value, Problem> {
+    json::value(bytes, "object")
+}
+
+/// Reads an object that is parsed already.
+///
+/// # Errors
+/// 422 for fields that are not right.
+pub(crate) fn read_object<T: FromFields>(object: &Map<String, Value>) -> Result<T, Problem> {
+    from_object(object, Place::Object(String::new()))
 }
 
 impl<T> FromRequest for Body<T> {
@@ -183,7 +199,7 @@ fn from_list<T: FromFields>(items: &[Value], most: usize) -> Result<Vec<T>, Prob
 /// 415 for another media type, 413 for one that is too large, 408 and 400 as they come.
 pub(crate) async fn form(request: &HttpRequest, payload: Payload) -> Result<Form, Problem> {
     demand_media_type(request, "application/x-www-form-urlencoded")?;
-    let bytes = read(request, payload).await?;
+    let bytes = body_bytes(request, payload).await?;
     read_form(&bytes)
 }
 
@@ -203,15 +219,24 @@ fn pairs(encoded: &[u8]) -> Result<Vec<(String, String)>, Problem> {
 }
 
 fn demand_media_type(request: &HttpRequest, wanted: &str) -> Result<(), Problem> {
-    let header = |name| request.headers().get(name).map(|value| value.to_str().unwrap_or_default());
-    let media_type = header(CONTENT_TYPE).unwrap_or_default();
-    let essence = media_type.split(';').next().unwrap_or_default().trim();
-    if !essence.eq_ignore_ascii_case(wanted) {
-        let detail = format!("The Content-Type must be {wanted}");
-        return Err(Problem::new(Code::UnsupportedMediaType, detail));
+    if media_type(request)? == wanted {
+        return Ok(());
     }
+    let detail = format!("The Content-Type must be {wanted}");
+    Err(Problem::new(Code::UnsupportedMediaType, detail))
+}
+
+/// What a body is, in lower case and without parameters; empty when it is not said.
+///
+/// # Errors
+/// 415 for a body that is encoded.
+pub(crate) fn media_type(request: &HttpRequest) -> Result<String, Problem> {
+    let header = |name| request.headers().get(name).map(|value| value.to_str().unwrap_or_default());
+    let said = header(CONTENT_TYPE).unwrap_or_default();
     match header(CONTENT_ENCODING) {
-        None | Some("identity") => Ok(()),
+        None | Some("identity") => {
+            Ok(said.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+        }
         Some(_) => {
             let detail = "A body must come without Content-Encoding";
             Err(Problem::new(Code::UnsupportedMediaType, detail))
@@ -219,7 +244,14 @@ fn demand_media_type(request: &HttpRequest, wanted: &str) -> Result<(), Problem>
     }
 }
 
-async fn read(request: &HttpRequest, payload: Payload) -> Result<Vec<u8>, Problem> {
+/// Reads the bytes of a body, whatever they are.
+///
+/// # Errors
+/// 413 for one that is too large, 408 for one that is too slow, 400 for one that is cut short.
+pub(crate) async fn body_bytes(
+    request: &HttpRequest,
+    payload: Payload,
+) -> Result<Vec<u8>, Problem> {
     let api = request.app_data::<web::Data<Api>>();
     let (limit, in_time) =
         api.map_or_else(Default::default, |api| (api.body_limit, api.body_timeout));

@@ -38,7 +38,11 @@ fn other_kind(wanted: &str, other: &Value) -> Problem {
     Problem::fields(vec![Fault { pointer: String::new(), detail }])
 }
 
-fn value(body: &[u8], wanted: &str) -> Result<Value, Problem> {
+/// Parses a body that may be any JSON; `wanted` says what it should be, should it be empty.
+///
+/// # Errors
+/// Malformed JSON and a repeated member, with line and column.
+pub(super) fn value(body: &[u8], wanted: &str) -> Result<Value, Problem> {
     let mut repeated = false;
     let parsed = strict_json::parse(body, |_| {
         repeated = true;

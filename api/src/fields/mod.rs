@@ -13,7 +13,7 @@ mod json;
 pub mod parse;
 
 pub use extract::{Body, Form, FromFields, Nothing, Query, read_body};
-pub(crate) use extract::{form, read_form};
+pub(crate) use extract::{body_bytes, form, media_type, read_form, read_json, read_object};
 
 use aftercare::patch::Patch;
 use serde_json::{Map, Value};
@@ -49,12 +49,14 @@ pub struct Fields<'a> {
     values: &'a Map<String, Value>,
     place: Place,
     asked: Vec<&'static str>,
+    /// Fields that nobody asks for and that are left alone.
+    extension: fn(&str) -> bool,
     faults: &'a mut Faults,
 }
 
 impl<'a> Fields<'a> {
     fn new(values: &'a Map<String, Value>, place: Place, faults: &'a mut Faults) -> Self {
-        Self { values, place, asked: Vec::new(), faults }
+        Self { values, place, asked: Vec::new(), extension: |_| false, faults }
     }
 
     /// A field that must be there and not be null; `None` once its fault is noted.
@@ -141,6 +143,11 @@ impl<'a> Fields<'a> {
         self.values.get(name).is_some_and(|value| !value.is_null())
     }
 
+    /// Leaves fields alone that nobody asks for, where their names are of that kind.
+    pub(crate) fn extensible(&mut self, extension: fn(&str) -> bool) {
+        self.extension = extension;
+    }
+
     /// Notes a fault of one field.
     pub fn fault(&mut self, name: &str, detail: impl Into<String>) {
         let fault = Fault { pointer: self.pointer(name), detail: detail.into() };
@@ -149,8 +156,8 @@ impl<'a> Fields<'a> {
 
     /// Refuses every field that nobody asked for.
     pub fn finish(mut self) {
-        let unknown: Vec<&String> =
-            self.values.keys().filter(|name| !self.asked.contains(&name.as_str())).collect();
+        let known = |name: &str| self.asked.contains(&name) || (self.extension)(name);
+        let unknown: Vec<&String> = self.values.keys().filter(|name| !known(name)).collect();
         let known = self.asked.join(", ");
         for name in unknown {
             let detail = if known.is_empty() {

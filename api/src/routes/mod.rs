@@ -6,6 +6,7 @@ mod cursor;
 mod devices;
 mod docs;
 mod enrolments;
+mod events;
 mod health;
 mod me;
 mod oauth;
@@ -37,6 +38,7 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
     enrolments::routes(config);
     treatments::routes(config);
     courses::routes(config);
+    events::routes(config);
     protocols::routes(config);
     reachability::routes(config);
     devices::routes(config);

@@ -130,7 +130,10 @@ fn common(operation: &Map<String, Value>) -> Vec<Code> {
         codes.push(Code::WrongRole);
     }
     let body = operation.get("requestBody").and_then(|body| body.get("content"));
-    if body.is_some_and(|content| content.get("application/json").is_some()) {
+    let json = |content: &Value| {
+        content.as_object().is_some_and(|all| all.keys().any(|kind| kind.ends_with("json")))
+    };
+    if body.is_some_and(json) {
         codes.extend([Code::MalformedJson, Code::MalformedRequest, Code::Timeout, Code::TooLarge]);
         codes.extend([Code::UnsupportedMediaType, Code::InvalidFields]);
     }

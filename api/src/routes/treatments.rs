@@ -30,10 +30,24 @@ pub(super) fn routes(config: &mut ServiceConfig<'_>) {
         .service(void_treatment);
 }
 
+/// The field of a session that is to blame.
+pub(super) fn pointer(refusal: &Refusal) -> String {
+    let field = match refusal {
+        Refusal::UnknownPatient => "patient_ref",
+        Refusal::UnknownProtocol { .. } => "protocol",
+        Refusal::AreaNotTreated { .. } => "areas",
+        Refusal::CompletedInFuture | Refusal::CompletedTooLongAgo => "completed_at",
+        Refusal::NextSessionOutOfRange => "next_session_at",
+        Refusal::SaidInFuture => "time",
+        Refusal::SupersedesItself => "supersedes",
+    };
+    format!("/{field}")
+}
+
 impl From<AmendError> for Problem {
     fn from(error: AmendError) -> Self {
         match error {
-            AmendError::Refused(refusals) => refused(&refusals),
+            AmendError::Refused(refusals) => refused(&refusals, pointer),
             AmendError::Voided => Self::new(
                 Code::TreatmentVoided,
                 "The treatment was voided, and is corrected no more; record the session anew",
@@ -46,7 +60,7 @@ impl From<AmendError> for Problem {
 impl From<RecordError> for Problem {
     fn from(error: RecordError) -> Self {
         match error {
-            RecordError::Refused(refusals) => refused(&refusals),
+            RecordError::Refused(refusals) => refused(&refusals, pointer),
             RecordError::ConflictingEvent => Self::new(
                 Code::EventConflict,
                 "An event of this id was recorded with other content; it stays as it is",
@@ -57,18 +71,19 @@ impl From<RecordError> for Problem {
 }
 
 /// Every reason with its field. A single one has its own code, so that callers can branch on it.
-pub(super) fn refused(refusals: &[Refusal]) -> Problem {
+pub(super) fn refused(refusals: &[Refusal], pointer: fn(&Refusal) -> String) -> Problem {
     let reasons = refusals.iter().map(|refusal| {
-        let (code, pointer) = match refusal {
-            Refusal::UnknownPatient => (Code::UnknownPatient, "/patient_ref"),
-            Refusal::UnknownProtocol { .. } => (Code::UnknownProtocol, "/protocol"),
-            Refusal::AreaNotTreated { .. } => (Code::InvalidFields, "/areas"),
-            Refusal::CompletedInFuture | Refusal::CompletedTooLongAgo => {
-                (Code::InvalidFields, "/completed_at")
-            }
-            Refusal::NextSessionOutOfRange => (Code::InvalidFields, "/next_session_at"),
+        let code = match refusal {
+            Refusal::UnknownPatient => Code::UnknownPatient,
+            Refusal::UnknownProtocol { .. } => Code::UnknownProtocol,
+            Refusal::AreaNotTreated { .. }
+            | Refusal::CompletedInFuture
+            | Refusal::CompletedTooLongAgo
+            | Refusal::NextSessionOutOfRange
+            | Refusal::SaidInFuture
+            | Refusal::SupersedesItself => Code::InvalidFields,
         };
-        (code, Fault { pointer: pointer.to_owned(), detail: refusal.to_string() })
+        (code, Fault { pointer: pointer(refusal), detail: refusal.to_string() })
     });
     let mut reasons: Vec<_> = reasons.collect();
     match reasons.pop() {

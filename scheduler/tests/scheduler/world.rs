@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aftercare::care::{self, PatientRef, Recorded, SessionDone};
+use aftercare::care::{self, Namespace, PatientRef, Recorded, SessionDone};
 use aftercare::clock::ManualClock;
 use aftercare::ids::{ClinicId, PatientId, ReminderId, TreatmentId};
 use aftercare::store::{
@@ -91,6 +91,7 @@ impl World {
         let recorded = self.store.write(move |tx| {
             let reference = format!("ref-{name}");
             let event = SessionDone {
+                namespace: Namespace::Event,
                 event_id,
                 patient: PatientRef::Inline {
                     reference: reference.clone(),

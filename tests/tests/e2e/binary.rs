@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use aftercare::care::{self, PatientRef, RecordError, SessionDone};
+use aftercare::care::{self, Namespace, PatientRef, RecordError, SessionDone};
 use aftercare::clock::Env;
 use aftercare::seal::MasterKey;
 use aftercare::store::{
@@ -197,6 +197,7 @@ fn record(
 ) -> Result<(), RecordError> {
     let clinic = clinic.parse().unwrap();
     let event = SessionDone {
+        namespace: Namespace::Event,
         event_id: format!("visit-{name}"),
         patient: PatientRef::Inline { reference: name.to_owned(), time_zone: None, locale: None },
         protocol: "microneedling".to_owned(),

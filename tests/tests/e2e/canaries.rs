@@ -159,9 +159,36 @@ impl Cage {
         let path = format!("/v1/treatments/{treatment}");
         self.clinic.call("PATCH", &path, Body::Json(&amended)).await;
         self.use_the_app(&push["data"]["reminder_id"]).await;
+        self.tell(&word).await;
         let neighbour = json!({"time_zone": "Europe/Lisbon", "locale": "en"});
         let path = format!("/v1/patients/{}", word("neighbour"));
         self.clinic.call("PUT", &path, Body::Json(&neighbour)).await;
+    }
+
+    /// What the clinic's software says in events: of a session before it is there, then the session.
+    async fn tell(&self, word: &impl Fn(&str) -> String) {
+        let event = |id: &str, what: &str, data: &Value| {
+            json!({
+                "specversion": "1.0", "type": format!("care.aftercare.session.{what}.v1"),
+                "source": format!("https://{}", word("source")), "id": word(id),
+                "time": now().to_string(), "subject": word("subject"), "data": data,
+            })
+        };
+        let session = word("session");
+        let amended = json!({"supersedes": session, "metadata": {word("name"): word("waiting")}});
+        let completed = json!({
+            "patient_ref": word("ref"), "protocol": "microneedling",
+            "completed_at": (now() - SignedDuration::from_hours(2)).to_string(),
+            "metadata": {word("name"): word("told")},
+        });
+        for (id, what, data, status) in
+            [("early", "amended", amended, 202), ("session", "completed", completed, 201)]
+        {
+            let headers = [("content-type".to_owned(), "application/cloudevents+json".to_owned())];
+            let text = event(id, what, &data).to_string();
+            let body = Body::Raw { headers: &headers, text: &text };
+            self.clinic.attempt("POST", "/v1/events", body).await.expect(status);
+        }
     }
 
     /// What the app does for a patient who was reminded.
@@ -205,6 +232,12 @@ impl Cage {
         let unknown = json!({
             "event_id": "e", "patient_ref": word, "protocol": word, "completed_at": "2026-11-22T15:40:00Z",
         });
+        let cloudevent = json!({
+            "specversion": word, "type": word, "source": "", "id": [word], "time": word,
+            "datacontenttype": word, "data": event,
+        });
+        let batch =
+            json!([cloudevent, {"specversion": "1.0", "data": {"supersedes": [word]}}, word]);
         let (clinic, app) = (Some(self.clinic.token()), Some(self.app.as_str()));
         let form = format!("grant_type={word}&client_id={word}&client_secret={word}");
         let guess = format!("grant_type=client_credentials&client_id={word}&client_secret={word}");
@@ -253,6 +286,13 @@ impl Cage {
             let answer = self.http().call(method, &path, token, body).await;
             assert!((400..500).contains(&answer.status), "{method} {path}: {answer:?}");
             Needles::of(&[PATIENTS]).absent(&format!("{method} {path}"), answer.text().as_bytes());
+        }
+        for (kind, said) in [("cloudevents", &cloudevent), ("cloudevents-batch", &batch)] {
+            let headers = [("content-type".to_owned(), format!("application/{kind}+json"))];
+            let body = Body::Raw { headers: &headers, text: &said.to_string() };
+            let answer = self.http().call("POST", "/v1/events", clinic, body).await;
+            assert!([200, 422].contains(&answer.status), "{answer:?}");
+            Needles::of(&[PATIENTS]).absent(kind, answer.text().as_bytes());
         }
         let misspelt = json!({word.as_str(): 1});
         let answer = self.clinic.attempt("POST", "/v1/patients", Body::Json(&misspelt)).await;

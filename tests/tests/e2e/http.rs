@@ -22,6 +22,11 @@ pub(crate) enum Body<'b> {
     None,
     Json(&'b Value),
     Form(&'b str),
+    /// Any text, under any headers.
+    Raw {
+        headers: &'b [(String, String)],
+        text: &'b str,
+    },
 }
 
 /// An answer, its body whole.
@@ -53,16 +58,19 @@ impl Http {
         token: Option<&str>,
         body: Body<'_>,
     ) -> io::Result<Answer> {
-        let (kind, body) = match body {
-            Body::None => ("", String::new()),
-            Body::Json(value) => ("content-type: application/json\r\n", value.to_string()),
-            Body::Form(form) => {
-                ("content-type: application/x-www-form-urlencoded\r\n", form.to_owned())
+        let kind = |of: &str| format!("content-type: {of}\r\n");
+        let (headers, body) = match body {
+            Body::None => (String::new(), String::new()),
+            Body::Json(value) => (kind("application/json"), value.to_string()),
+            Body::Form(form) => (kind("application/x-www-form-urlencoded"), form.to_owned()),
+            Body::Raw { headers, text } => {
+                let lines = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n"));
+                (lines.collect(), text.to_owned())
             }
         };
         let bearer = token.map(|token| format!("authorization: Bearer {token}\r\n"));
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: {}\r\n{kind}{}\r\n{body}",
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: {}\r\n{headers}{}\r\n{body}",
             self.0,
             body.len(),
             bearer.unwrap_or_default(),

@@ -46,7 +46,8 @@ struct Operation {
     id: String,
     method: String,
     path: String,
-    takes_body: bool,
+    /// Of its body: the first of those that it takes.
+    media_type: Option<String>,
     clinic: bool,
     patient: bool,
 }
@@ -62,7 +63,9 @@ fn operations() -> Vec<Operation> {
                 id: operation["operationId"].as_str().unwrap().to_owned(),
                 method: method.to_uppercase(),
                 path: path.clone(),
-                takes_body: operation.get("requestBody").is_some(),
+                media_type: operation
+                    .pointer("/requestBody/content")
+                    .map(|content| content.as_object().unwrap().keys().next().unwrap().clone()),
                 clinic: role("clinic"),
                 patient: role("patient"),
             }
@@ -123,6 +126,14 @@ impl Target {
     fn body(&self, operation: &Operation, stage: &Stage) -> Option<Value> {
         let body = match operation.id.as_str() {
             "createPatient" | "putPatient" => json!({"time_zone": "Europe/Lisbon"}),
+            "receiveEvents" => json!({
+                "specversion": "1.0", "type": "care.aftercare.session.completed.v1",
+                "source": "https://practice.example", "id": format!("isolated-{}", self.reference),
+                "data": {
+                    "patient_ref": self.reference, "protocol": "microneedling",
+                    "completed_at": stage.now().to_string(),
+                },
+            }),
             "recordTreatment" => done("visit-isolated", &self.reference, stage.now()),
             "amendTreatment" => json!({"areas": ["face"]}),
             "bookNextSession" => json!({"at": "2026-12-22T11:00:00Z"}),
@@ -135,7 +146,9 @@ impl Target {
                 json!([{"reminder_id": self.reminder, "kind": "displayed", "at": at}])
             }
             "snoozeMyReminder" => json!({"minutes": 5}),
-            _ if operation.takes_body => panic!("teach the matrix a body for {operation:?}"),
+            _ if operation.media_type.is_some() => {
+                panic!("teach the matrix a body for {operation:?}")
+            }
             _ => return None,
         };
         Some(body)
@@ -237,7 +250,11 @@ impl World {
 
     async fn call(&self, operation: &Operation, whose: &Target, token: Option<&str>) -> Answer {
         let (path, body) = (whose.path(operation), whose.body(operation, &self.stage));
-        let body = body.as_ref().map_or(Body::None, Body::Json);
+        let text = body.as_ref().map_or_else(String::new, Value::to_string);
+        let kind = operation.media_type.as_ref().filter(|_| body.is_some());
+        let headers: Vec<_> =
+            kind.into_iter().map(|kind| ("content-type".to_owned(), kind.clone())).collect();
+        let body = Body::Raw { headers: &headers, text: &text };
         self.stage.http.call(&operation.method, &path, token, body).await
     }
 

@@ -8,6 +8,7 @@
 )]
 
 mod app;
+mod clients;
 mod http;
 mod process;
 mod stage;
@@ -22,6 +23,7 @@ mod course;
 mod database;
 mod disk;
 mod erasure;
+mod events;
 mod export;
 mod fcm_outages;
 mod isolation;

@@ -10,6 +10,7 @@ use futures_util::future::join_all;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
+use crate::clients::{completed, event};
 use crate::http::{Answer, Body, Http};
 use crate::stage::{Stage, device};
 
@@ -246,7 +247,35 @@ async fn who_gets_in_while_erased_is_out(bed: Bed) {
     assert_no_deadlock(&stage.bed);
 }
 
+/// A session and what is said of it arrive at once, at two servers: neither misses the other.
+async fn a_session_and_its_void_never_miss_each_other(bed: Bed) {
+    let stage = Stage::set(bed).await;
+    let (_other, http) = stage.another_server().await;
+    let servers = [stage.http, http];
+    let token = stage.clinic_token().await;
+    let kind = [("content-type".to_owned(), "application/cloudevents+json".to_owned())];
+    for round in 0..10 {
+        let session = format!("c-{round}");
+        let voided =
+            |n| event(&format!("v-{round}-{n}"), "voided", &json!({"supersedes": session}));
+        let mut said = vec![completed(&session, &format!("p-{round}"))];
+        said.extend((0..AT_ONCE).map(voided));
+        let told = said.iter().enumerate().map(async |(n, event)| {
+            let body = Body::Raw { headers: &kind, text: &event.to_string() };
+            servers[n % 2].call("POST", "/v1/events", Some(&token), body).await
+        });
+        let told = join_all(told).await;
+        assert!(told.iter().all(|answer| answer.status < 300), "{told:?}");
+        let shown = stage.shown(&told[0].expect(201)).await;
+        assert_eq!(shown["treatment"]["state"], "voided", "round {round}");
+        let waiting = "SELECT count(*) FROM amendments WHERE treatment_id IS NULL";
+        assert_eq!(stage.bed.query(waiting), ["0"], "round {round}");
+    }
+    assert_no_deadlock(&stage.bed);
+}
+
 on_both_engines!(
+    a_session_and_its_void_never_miss_each_other,
     one_code_opens_one_session,
     one_refresh_token_has_one_successor,
     who_refreshes_while_logging_out_is_out,
