@@ -44,6 +44,22 @@ impl Locale {
         self.0.split('-').next().unwrap_or(&self.0)
     }
 
+    /// Whether its script runs from right to left.
+    #[must_use]
+    pub fn is_right_to_left(&self) -> bool {
+        const SCRIPTS: [&str; 6] = ["Arab", "Hebr", "Thaa", "Syrc", "Nkoo", "Adlm"];
+        const LANGUAGES: [&str; 11] =
+            ["ar", "arc", "ckb", "dv", "fa", "he", "ps", "sd", "ug", "ur", "yi"];
+        // Conventional case sets a script apart: nothing else begins with one capital letter.
+        let script = self.0.split('-').find(|subtag| {
+            subtag.len() == 4 && subtag.starts_with(|first: char| first.is_ascii_uppercase())
+        });
+        script.map_or_else(
+            || LANGUAGES.contains(&self.language()),
+            |script| SCRIPTS.contains(&script),
+        )
+    }
+
     /// This tag and then ever more general ones, down to the language: the look-up of RFC 4647,
     /// section 3.4.
     pub fn fallbacks(&self) -> impl Iterator<Item = &str> {
@@ -243,5 +259,16 @@ mod tests {
         assert_eq!(fallbacks("fr"), ["fr"]);
         assert_eq!(fallbacks("zh-Hant-TW"), ["zh-Hant-TW", "zh-Hant", "zh"]);
         assert_eq!(fallbacks("en-u-ca-gregory"), ["en-u-ca-gregory", "en-u-ca", "en"]);
+    }
+
+    #[test]
+    fn scripts_run_their_own_way() {
+        let runs = |tag: &str| tag.parse::<Locale>().unwrap().is_right_to_left();
+        for tag in ["ar", "ar-EG", "he", "fa-IR", "ur", "az-Arab", "ckb-IQ"] {
+            assert!(runs(tag), "{tag}");
+        }
+        for tag in ["en", "pt-BR", "zh-Hant", "ur-Latn", "ar-Latn-x-arab", "en-u-ca-arab"] {
+            assert!(!runs(tag), "{tag}");
+        }
     }
 }

@@ -15,6 +15,7 @@ pub mod dto;
 pub mod fields;
 mod icalendar;
 mod limits;
+mod pages;
 pub mod problem;
 mod routes;
 mod server;

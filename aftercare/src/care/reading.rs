@@ -12,6 +12,8 @@ pub enum Reading {
     Export(PatientId),
     /// One treatment.
     Treatment(TreatmentId),
+    /// One treatment, on paper.
+    Handout(TreatmentId),
     /// A patient's treatments.
     TreatmentsOf(PatientId),
     /// So many treatments of whichever patients.
@@ -29,6 +31,7 @@ pub fn note_reading(tx: &mut Tx<'_>, clinic: ClinicId, reading: Reading) -> Resu
         Reading::Timeline(patient) => ("timeline.read", format!("patient:{patient}")),
         Reading::Export(patient) => ("patient.exported", format!("patient:{patient}")),
         Reading::Treatment(treatment) => ("treatment.read", format!("treatment:{treatment}")),
+        Reading::Handout(treatment) => ("handout.read", format!("treatment:{treatment}")),
         Reading::TreatmentsOf(patient) => ("treatments.read", format!("patient:{patient}")),
         Reading::Treatments(count) => ("treatments.read", format!("treatments:{count}")),
         Reading::Unheard(count) => ("reachability.read", format!("reminders:{count}")),

@@ -200,6 +200,13 @@ impl Case {
         }
     }
 
+    pub(super) fn clinic_card(&self) -> ClinicCard {
+        ClinicCard {
+            display_name: self.clinic.display_name.clone(),
+            contact_phone: self.clinic.contact_phone.clone(),
+        }
+    }
+
     fn warnings(&self, treatment: &TreatmentFacts) -> Vec<Warning> {
         let mut warnings = Vec::new();
         let Some(booked) = treatment.next_session_at.filter(|_| !treatment.voided) else {
@@ -225,10 +232,7 @@ impl Case {
         Timeline {
             generated_at: now,
             plan_version: self.patient.plan_version,
-            clinic: ClinicCard {
-                display_name: self.clinic.display_name.clone(),
-                contact_phone: self.clinic.contact_phone.clone(),
-            },
+            clinic: self.clinic_card(),
             restrictions: held.map(|held| self.restriction(held)).collect(),
             reminders: shown.map(|row| self.reminder(row)).collect(),
             courses: self.course_views(),

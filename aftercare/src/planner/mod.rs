@@ -15,6 +15,7 @@ mod moment;
 mod preview;
 mod quiet;
 mod restriction;
+mod sheet;
 mod speech;
 mod step;
 
@@ -36,6 +37,7 @@ pub use preview::{
 };
 pub use quiet::quiet_until;
 pub use restriction::{Restriction, in_force, of_treatment, rule_text};
+pub use sheet::{Headings, Sheet, sheet};
 pub use step::{covers, unwanted};
 
 use crate::ids::{PatientId, TreatmentId};

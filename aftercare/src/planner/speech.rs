@@ -16,6 +16,8 @@ pub(super) struct Words {
     tomorrow: &'static str,
     later: &'static str,
     date: &'static str,
+    /// A whole date, from `{weekday}` and `{date}`, and what stands behind it with the year.
+    full: [&'static str; 2],
     /// Midnight at the end of today, of tomorrow, of `{day}`.
     midnight: [&'static str; 3],
     /// Monday first.
@@ -30,6 +32,7 @@ const ENGLISH: Words = Words {
     tomorrow: "tomorrow {time}",
     later: "{day} {time}",
     date: "{n} {month}",
+    full: ["{weekday} {date}", " {year}"],
     midnight: ["midnight tonight", "midnight tomorrow", "midnight on {day}"],
     weekdays: ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"],
     months: [
@@ -55,6 +58,7 @@ const SPANISH: Words = Words {
     tomorrow: "mañana {time}",
     later: "el {day} {time}",
     date: "{n} de {month}",
+    full: ["{weekday} {date}", " de {year}"],
     midnight: ["esta medianoche", "mañana a medianoche", "el {day} a medianoche"],
     weekdays: ["lunes", "martes", "miércoles", "jueves", "viernes", "sábado", "domingo"],
     months: [
@@ -80,6 +84,7 @@ const PORTUGUESE: Words = Words {
     tomorrow: "amanhã {time}",
     later: "{day} {time}",
     date: "{n} de {month}",
+    full: ["{weekday}, {date}", " de {year}"],
     midnight: ["à meia-noite de hoje", "à meia-noite de amanhã", "à meia-noite de {day}"],
     weekdays: [
         "segunda-feira",
@@ -113,6 +118,7 @@ const FRENCH: Words = Words {
     tomorrow: "demain {time}",
     later: "{day} {time}",
     date: "{n} {month}",
+    full: ["{weekday} {date}", " {year}"],
     midnight: ["ce soir minuit", "demain minuit", "{day} minuit"],
     weekdays: ["lundi", "mardi", "mercredi", "jeudi", "vendredi", "samedi", "dimanche"],
     months: [
@@ -146,8 +152,7 @@ impl Words {
     /// tonight", "tomorrow 15:40", "Tuesday 15:40" within a week, else with its date. Seconds round
     /// up to the minute: what ends a little later is never said to end earlier.
     pub(super) fn moment(&self, at: Timestamp, now: Timestamp, zone: &TimeZone) -> String {
-        let minutes = TimestampRound::new().smallest(Unit::Minute).mode(jiff::RoundMode::Ceil);
-        let at = at.round(minutes).unwrap_or(at).to_zoned(zone.clone());
+        let at = rounded_up(at).to_zoned(zone.clone());
         let today = now.to_zoned(zone.clone()).date();
         let days = today.until(at.date()).map_or(i32::MAX, |span| span.get_days());
         // Midnight is said of the day that it ends.
@@ -170,6 +175,36 @@ impl Words {
         words.replace("{time}", &self.hour(at.time()))
     }
 
+    /// The moment as one prints it, for whoever reads it on whatever day: "Tuesday 24 November 15:40",
+    /// "midnight on Tuesday 24 November". Seconds round up as in [`Words::moment`].
+    pub(super) fn printed(&self, at: Timestamp, zone: &TimeZone) -> String {
+        let at = rounded_up(at).to_zoned(zone.clone());
+        let [_, _, midnight] = self.midnight;
+        if at.time() == Time::midnight()
+            && let Ok(day) = at.date().yesterday()
+        {
+            return midnight.replace("{day}", &self.full_date(day));
+        }
+        self.later
+            .replace("{day}", &self.full_date(at.date()))
+            .replace("{time}", &self.hour(at.time()))
+    }
+
+    /// The moment with its year: "Tuesday 24 November 2026 15:40".
+    pub(super) fn dated(&self, at: Timestamp, zone: &TimeZone) -> String {
+        let at = rounded_up(at).to_zoned(zone.clone());
+        let [_, year] = self.full;
+        let year = year.replace("{year}", &at.year().to_string());
+        format!("{}{year} {}", self.full_date(at.date()), self.hour(at.time()))
+    }
+
+    /// The date without its year: "Tuesday 24 November".
+    pub(super) fn full_date(&self, day: Date) -> String {
+        let [date, _] = self.full;
+        date.replace("{weekday}", self.weekday_of(day.weekday()))
+            .replace("{date}", &self.date_of(day))
+    }
+
     fn hour(&self, time: Time) -> String {
         let words = if time.hour() == 1 { self.one } else { self.time };
         words
@@ -182,6 +217,10 @@ impl Words {
         if (0..=6).contains(&ahead) {
             return self.weekday_of(day.weekday()).to_owned();
         }
+        self.date_of(day)
+    }
+
+    fn date_of(&self, day: Date) -> String {
         let month = usize::from(day.month().unsigned_abs()).checked_sub(1);
         let month = month.and_then(|month| self.months.get(month)).copied().unwrap_or_default();
         self.date.replace("{n}", &day.day().to_string()).replace("{month}", month)
@@ -191,6 +230,11 @@ impl Words {
         let day = usize::from(day.to_monday_zero_offset().unsigned_abs());
         self.weekdays.get(day).copied().unwrap_or_default()
     }
+}
+
+fn rounded_up(at: Timestamp) -> Timestamp {
+    let minutes = TimestampRound::new().smallest(Unit::Minute).mode(jiff::RoundMode::Ceil);
+    at.round(minutes).unwrap_or(at)
 }
 
 #[cfg(test)]
@@ -230,6 +274,49 @@ mod tests {
             ("fr", "2026-11-25T00:00:00Z", "mardi minuit"),
         ] {
             assert_eq!(said(language, at), words);
+        }
+    }
+
+    #[test]
+    fn on_paper_there_is_no_tomorrow() {
+        let said = |language: &str, at: &str| {
+            let words = Words::of(&language.parse().unwrap());
+            let at = at.parse().unwrap();
+            (words.printed(at, &TimeZone::UTC), words.dated(at, &TimeZone::UTC))
+        };
+        for (language, at, printed, dated) in [
+            (
+                "en",
+                "2026-11-22T15:39:01Z",
+                "Sunday 22 November 15:40",
+                "Sunday 22 November 2026 15:40",
+            ),
+            (
+                "en",
+                "2026-11-23T00:00:00Z",
+                "midnight on Sunday 22 November",
+                "Monday 23 November 2026 00:00",
+            ),
+            (
+                "es",
+                "2026-11-23T01:20:00Z",
+                "el lunes 23 de noviembre a la 01:20",
+                "lunes 23 de noviembre de 2026 a la 01:20",
+            ),
+            (
+                "pt-BR",
+                "2026-11-23T00:00:00Z",
+                "à meia-noite de domingo, 22 de novembro",
+                "segunda-feira, 23 de novembro de 2026 às 00:00",
+            ),
+            (
+                "fr",
+                "2026-11-22T15:40:00Z",
+                "dimanche 22 novembre 15\u{a0}h\u{a0}40",
+                "dimanche 22 novembre 2026 15\u{a0}h\u{a0}40",
+            ),
+        ] {
+            assert_eq!(said(language, at), (printed.to_owned(), dated.to_owned()));
         }
     }
 }

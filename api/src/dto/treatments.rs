@@ -274,6 +274,25 @@ impl FromFields for TreatmentsQuery {
     }
 }
 
+/// How a treatment's page is to be printed.
+#[derive(Debug, Clone, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct HandoutQuery {
+    /// The language, instead of the patient's; the nearest that the protocol has is taken.
+    #[param(value_type = Option<String>, example = "pt-PT")]
+    pub lang: Option<aftercare::locale::Locale>,
+    /// Whether to print an invitation to the app; unless said, while nobody can be reached.
+    pub enrol: Option<bool>,
+}
+
+impl FromFields for HandoutQuery {
+    fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
+        let lang = fields.optional("lang", parse::locale);
+        let enrol = fields.optional("enrol", parse::flag);
+        Some(Self { lang, enrol })
+    }
+}
+
 /// One completed session.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = Treatment)]

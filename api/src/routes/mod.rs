@@ -7,6 +7,7 @@ mod devices;
 mod docs;
 mod enrolments;
 mod events;
+mod handout;
 mod health;
 mod me;
 mod oauth;
@@ -37,6 +38,7 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
     privacy::routes(config);
     enrolments::routes(config);
     treatments::routes(config);
+    handout::routes(config);
     courses::routes(config);
     events::routes(config);
     protocols::routes(config);

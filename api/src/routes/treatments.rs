@@ -306,6 +306,6 @@ async fn void_treatment(
 }
 
 /// A treatment's id; what is none names nothing.
-fn read_id(text: &str) -> Result<TreatmentId, Problem> {
+pub(super) fn read_id(text: &str) -> Result<TreatmentId, Problem> {
     text.parse().map_err(|_| Problem::not_found())
 }

@@ -8,6 +8,7 @@
 )]
 
 mod app;
+mod chromium;
 mod clients;
 mod http;
 mod process;
@@ -26,6 +27,7 @@ mod erasure;
 mod events;
 mod export;
 mod fcm_outages;
+mod handout;
 mod isolation;
 mod keys;
 mod offline;

@@ -1,0 +1,29 @@
+//! Pages for people: rendered here, whole, without scripts and without anything from elsewhere.
+//!
+//! `maud` escapes whatever is put into a page; markup comes from these files alone.
+
+mod handout;
+mod qr;
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use maud::Markup;
+
+pub(crate) use handout::handout;
+
+/// A page whose only style is `style`, which the policy names by its hash.
+pub(crate) fn answer(status: StatusCode, style: &str, page: Markup) -> HttpResponse {
+    let hash = STANDARD.encode(digest(&SHA256, style.as_bytes()));
+    let policy = format!(
+        "default-src 'none'; style-src 'sha256-{hash}'; form-action 'self'; base-uri 'none'; \
+         frame-ancestors 'none'"
+    );
+    HttpResponse::build(status)
+        .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))
+        .insert_header((CONTENT_SECURITY_POLICY, policy))
+        .body(page.into_string())
+}
