@@ -336,7 +336,8 @@ impl From<StoreError> for Problem {
             StoreError::Unavailable(_)
             | StoreError::Busy(_)
             | StoreError::ReadOnly(_)
-            | StoreError::Full(_) => {
+            | StoreError::Full(_)
+            | StoreError::MissingKey(_) => {
                 tracing::warn!(error = %Causes(&error), "the database cannot serve a request");
                 Self::unavailable()
             }

@@ -393,5 +393,5 @@ impl Dispatcher {
 
 /// Whether other rows can be read all the same.
 fn is_of_a_row(error: &StoreError) -> bool {
-    matches!(error, StoreError::Corrupt(_) | StoreError::WrongKey)
+    matches!(error, StoreError::Corrupt(_) | StoreError::MissingKey(_))
 }

@@ -10,8 +10,11 @@
 //! id names the master key that wrapped or sealed the value, so that a master key can be replaced
 //! row by row; it is 0 under a patient's data key. The associated data bind the version, the key
 //! id, the table, the column and the row's id: a value copied to another row or column does not open.
+//! What is under the master key itself is listed in [`UnderMaster`].
 
+mod key_file;
 mod master;
+mod under;
 
 use std::fmt;
 use std::str::FromStr;
@@ -22,7 +25,9 @@ use uuid::Uuid;
 
 use crate::clock::Env;
 
-pub use master::{KeyFileError, MasterKey};
+pub use key_file::{KeyFile, KeyFileError};
+pub use master::MasterKey;
+pub use under::{KeyId, UnderMaster};
 
 const VERSION: u8 = 1;
 const HEADER: usize = 2;
@@ -71,16 +76,9 @@ impl fmt::Debug for Digest {
 /// A value that could not be sealed or opened. It never says which text it was about.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
-    /// Sealed under a master key that is not the one in use.
-    #[error("{place}: sealed under master key {found}, but the key in use is {in_use}")]
-    OtherKey {
-        /// Table and column.
-        place: &'static str,
-        /// The id of the key that sealed it.
-        found: u8,
-        /// The id of the key that was given.
-        in_use: u8,
-    },
+    /// Under a master key that is not at hand.
+    #[error("the key file lacks master key {0}")]
+    NoKey(KeyId),
     /// Altered, copied from another row, or sealed under another key with the same id.
     #[error("{place}: the sealed value is damaged or belongs elsewhere")]
     Damaged {
@@ -188,16 +186,8 @@ impl Aead {
         let (&header, rest) =
             envelope.split_first_chunk::<HEADER>().ok_or_else(|| self.damaged())?;
         let (&nonce, body) = rest.split_first_chunk().ok_or_else(|| self.damaged())?;
-        match header {
-            [VERSION, found] if found == self.key_id => {}
-            [VERSION, found] => {
-                return Err(SealError::OtherKey {
-                    place: self.place.column,
-                    found,
-                    in_use: self.key_id,
-                });
-            }
-            _ => return Err(self.damaged()),
+        if header != [VERSION, self.key_id] {
+            return Err(self.damaged());
         }
         let mut body = Zeroizing::new(body.to_vec());
         let length = self

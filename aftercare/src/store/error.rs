@@ -2,7 +2,7 @@
 
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
-use crate::seal::SealError;
+use crate::seal::{KeyId, SealError};
 
 /// A failure of the store. Messages are for operators: they name tables, columns and constraints,
 /// never a value from a row, and never the database's password.
@@ -29,6 +29,12 @@ pub enum StoreError {
          was created with"
     )]
     WrongKey,
+    /// The master key was replaced, and the key file is from before or after that.
+    #[error(
+        "the key file lacks master key {0}, which this database needs; copy the key file from where the key \
+         was replaced, or, for a backup from before that, use the file that was left there as FILE.until-…"
+    )]
+    MissingKey(KeyId),
     /// What is stored cannot be understood: a damaged file, an altered row, or an unknown code.
     #[error("the database holds something it should not: {0}")]
     Corrupt(String),
@@ -83,7 +89,7 @@ impl StoreError {
 impl From<SealError> for StoreError {
     fn from(error: SealError) -> Self {
         match error {
-            SealError::OtherKey { .. } => Self::WrongKey,
+            SealError::NoKey(id) => Self::MissingKey(id),
             SealError::Damaged { .. } => Self::Corrupt(error.to_string()),
         }
     }

@@ -35,6 +35,7 @@ mod reachability;
 mod receipts;
 mod reminders;
 mod retention;
+mod rotation;
 mod schema;
 mod server;
 mod sessions;
@@ -73,6 +74,7 @@ pub use protocols::ProtocolRecord;
 pub use queue::{Completion, Outcome};
 pub use receipts::{Receipt, ReceiptKind};
 pub use reminders::Reminder;
+pub use rotation::{Replacement, Rewrapped};
 pub use sessions::{RefreshToken, Session};
 pub use signing_keys::SigningKey;
 pub use snoozes::Snooze;
@@ -133,8 +135,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Settings`] for a URL that cannot work, [`StoreError::Unavailable`] when the database
-    /// cannot be reached, [`StoreError::SchemaTooNew`] and [`StoreError::WrongKey`] when it is not
-    /// this binary's or not this key's.
+    /// cannot be reached, [`StoreError::SchemaTooNew`], [`StoreError::WrongKey`] and
+    /// [`StoreError::MissingKey`] when it is not this binary's or not this key's.
     pub async fn open(
         url: &str,
         master: MasterKey,
@@ -143,6 +145,7 @@ impl Store {
     ) -> Result<Self, StoreError> {
         let (readers, writers) = pools(url, &options)?;
         let (mode, erased) = (options.mode, erasures::Erased::new(options.erasures));
+        let master = master.of_database();
         let store = Self(Arc::new(Inner { readers, writers, master, env, mode, erased }));
         store.pending().await?;
         Ok(store)
@@ -181,7 +184,7 @@ impl Store {
     pub async fn pending(&self) -> Result<Vec<String>, StoreError> {
         let pending = self.on_connection(migrate::pending).await?;
         if pending.is_empty() {
-            self.read(|tx| tx.check_master_key()).await?;
+            self.read(|tx| tx.take_up_keys()).await?;
         }
         Ok(pending)
     }

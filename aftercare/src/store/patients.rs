@@ -15,7 +15,7 @@ use crate::clock::Env;
 use crate::ids::{ClinicId, PatientId};
 use crate::locale::Locale;
 use crate::protocol::{QuietHours, RuleId};
-use crate::seal::{DataKey, Digest, MasterKey, Place};
+use crate::seal::{DataKey, Digest, KeyId, MasterKey, Place};
 use crate::zone::Zone;
 
 /// What a patient wished for in the app; what is absent is left to the defaults.
@@ -96,7 +96,13 @@ struct Row {
 }
 
 impl Row {
-    fn seal(patient: &Patient, master: &MasterKey, env: &Env) -> Result<Self, StoreError> {
+    /// Wraps the patient's key under the master key of this number.
+    fn seal(
+        patient: &Patient,
+        master: &MasterKey,
+        under: KeyId,
+        env: &Env,
+    ) -> Result<Self, StoreError> {
         Ok(Self {
             id: patient.id,
             clinic_id: patient.clinic_id,
@@ -106,7 +112,7 @@ impl Row {
                 reference_at(patient.id),
                 patient.reference.as_bytes(),
             )?,
-            key_wrapped: master.wrap(env, patient.id, &patient.key)?,
+            key_wrapped: master.wrap(env, under, patient.id, &patient.key)?,
             time_zone: patient.time_zone.clone(),
             locale: patient.locale.clone(),
             preferences: patient.preferences.clone(),
@@ -166,7 +172,8 @@ impl Tx<'_> {
             updated_at: self.now,
             key: DataKey::generate(self.env),
         };
-        let row = Row::seal(&patient, self.master, self.env)?;
+        let under = self.master_key_in_use()?;
+        let row = Row::seal(&patient, self.master, under, self.env)?;
         let made = with_conn!(self, |c| diesel::insert_into(patients::table)
             .values(row)
             .on_conflict((patients::clinic_id, patients::ref_hash))

@@ -10,6 +10,7 @@ use super::conn::Conn;
 use super::schema::{server, signing_keys};
 use super::sql::{At, MaybeAt};
 use super::{StoreError, Tx, with_conn};
+use crate::seal::UnderMaster;
 
 /// A signing key.
 #[derive(Clone)]
@@ -72,9 +73,11 @@ impl Tx<'_> {
         public: &[u8],
         signs_from: Timestamp,
     ) -> Result<(), StoreError> {
+        let (under, row) = (self.master_key_in_use()?, self.master.signing_key_row(kid));
+        let sealed = self.master.seal(self.env, under, UnderMaster::SigningKey, row, private)?;
         let row = Row {
             id: kid.to_owned(),
-            private_sealed: Some(self.master.seal_signing_key(self.env, kid, private)?),
+            private_sealed: Some(sealed),
             public_key: public.to_vec(),
             created_at: self.now,
             signs_from,
@@ -87,14 +90,15 @@ impl Tx<'_> {
     /// Every signing key, the one whose turn comes last first.
     ///
     /// # Errors
-    /// [`StoreError::WrongKey`] when they were sealed under another master key.
+    /// [`StoreError::MissingKey`] when they were sealed under another master key.
     pub fn signing_keys(&mut self) -> Result<Vec<SigningKey>, StoreError> {
         let rows: Vec<Row> = with_conn!(self, |c| signing_keys::table
             .order((signing_keys::signs_from.desc(), signing_keys::id.desc()))
             .select(Row::as_select())
             .load(c))?;
         let open = |row: Row| {
-            let open = |sealed: Vec<u8>| self.master.open_signing_key(&row.id, &sealed);
+            let named = self.master.signing_key_row(&row.id);
+            let open = |sealed: Vec<u8>| self.master.open(UnderMaster::SigningKey, named, &sealed);
             let private = row.private_sealed.map(open).transpose()?;
             Ok(SigningKey {
                 private: private.map(|private| SecretSlice::from(private.to_vec())),

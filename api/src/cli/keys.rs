@@ -8,8 +8,8 @@ use aftercare::store::{SigningKey, Tx};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::Failure;
 use super::settings::Database;
+use super::{Failure, master_key};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum KeysCommand {
@@ -28,6 +28,16 @@ token that is out is refused from then on. Apps and clinics get new ones with wh
         #[command(flatten)]
         output: Output,
     },
+    /// Replace the master key, under which everything personal is sealed; servers go on meanwhile
+    #[command(
+        after_help = "A new key is put into the key file and to use, what is under the old one is put under it in \
+batches, and the old one is taken out of the file. The file as it was stays beside it as FILE.until-NUMBER, \
+because backups of the database from before need it. Whatever breaks it off, the next call goes on with what \
+is left.\n\n\
+Servers on other machines need the new key first: call with --prepare, copy the key file to each, then \
+call without, and copy the file again."
+    )]
+    RotateMaster(master_key::Args),
     /// Show the keys that sign access tokens, and whose turn it is
     List {
         #[command(flatten)]
@@ -53,6 +63,7 @@ pub(super) async fn keys(command: KeysCommand) -> Result<(), Failure> {
         KeysCommand::Rotate { now: true, output } => {
             rotate(output, care::replace_signing_keys).await
         }
+        KeysCommand::RotateMaster(args) => master_key::rotate_master(args).await,
         KeysCommand::List { output } => {
             let store = output.database.open_current(Env::system()).await?;
             let keys = store.write(care::ensure_signing_key).await.map_err(Failure::work)?;

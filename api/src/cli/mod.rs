@@ -8,6 +8,7 @@ mod erasures;
 mod keys;
 mod limits;
 mod logging;
+mod master_key;
 mod operate;
 mod plan;
 mod protocol;

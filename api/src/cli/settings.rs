@@ -84,7 +84,7 @@ impl Database {
         let url = self.url.expose_secret();
         let trial = MasterKey::generate(env);
         let opened = Store::open(url, trial, env.clone(), StoreOptions::default()).await;
-        if let Err(StoreError::WrongKey) = opened {
+        if let Err(StoreError::WrongKey | StoreError::MissingKey(_)) = opened {
             return Err(Failure::Work(format!(
                 "the master key file {} is missing, and this database was made with it; put it back \
                  from your backup, or set AFTERCARE_KEY_FILE",
@@ -112,7 +112,8 @@ impl Database {
         Ok(store)
     }
 
-    fn key_file(&self) -> Result<PathBuf, Failure> {
+    /// Where the master key is.
+    pub(super) fn key_file(&self) -> Result<PathBuf, Failure> {
         let beside = || self.sqlite_file().map(|file| PathBuf::from(format!("{file}.key")));
         self.key_file.clone().or_else(beside).ok_or_else(|| {
             Failure::Usage(

@@ -392,6 +392,9 @@ impl Cage {
     /// Every key that the key file and these values give.
     fn keys(&self, sealed: &[Sealed]) -> Vec<Key> {
         let mut keys = self.wrapping();
+        let kept = self.disk.kept().into_iter().map(|kept| kept.open(&keys[1]).unwrap());
+        let kept: Vec<Key> = kept.map(|key| key.try_into().unwrap()).collect();
+        keys.extend(kept);
         let wrapped = sealed.iter().filter(|sealed| sealed.is_key());
         let data: Vec<Key> =
             wrapped.map(|key| key.open(&keys[0]).unwrap().try_into().unwrap()).collect();

@@ -30,6 +30,7 @@ mod fcm_outages;
 mod handout;
 mod isolation;
 mod keys;
+mod master_key;
 mod offline;
 mod phones;
 mod races;

@@ -167,6 +167,8 @@ async fn failures_tell_no_secret() {
     search.fails("another master key", &mut on_file("other.key"));
     search.fails("a broken key file", &mut on_file("broken.key"));
     search.fails("a key file that is missing", &mut on_file("missing.key"));
+    write(folder, "twice.key", &format!("{}{}", key_file(&MASTER), STANDARD.encode([7; 32])));
+    search.fails("a key file with one number twice", &mut on_file("twice.key"));
 
     let mut cut = account.clone();
     cut["private_key"] = json!(pem.replace("-----END PRIVATE KEY-----", ""));
@@ -203,6 +205,7 @@ async fn failures_tell_no_secret() {
         "scheduler",
         "migrate",
         "keys rotate",
+        "keys rotate-master",
         "keys list",
         "clinic create",
         "clinic secret add",

@@ -23,6 +23,7 @@ mod queue;
 mod receipts;
 mod reminders;
 mod retries;
+mod rotation;
 mod sign_in;
 mod statistics;
 mod treatments;

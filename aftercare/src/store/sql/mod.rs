@@ -173,11 +173,16 @@ ids!(
     ProtocolId,
     RefreshTokenId,
     ReminderId,
+    RowId,
     SessionId,
     SigningSecretId,
     SnoozeId,
     TreatmentId,
 );
+
+/// The id of a row of whichever table.
+#[derive(Debug, Clone, Copy)]
+pub struct RowId(pub Uuid);
 
 expressions!(Binary: Digest);
 columns!(Binary: Digest);

@@ -41,6 +41,16 @@ impl Disk {
         envelope::COLUMNS.into_iter().flat_map(read).collect()
     }
 
+    /// The keys that the database keeps.
+    pub(super) fn kept(&self) -> Vec<Sealed> {
+        let read = |column: &str| {
+            let [_, bytes] = (self.hex)(column);
+            let sql = format!("SELECT '{}' || ' ' || {bytes} FROM server", "00".repeat(16));
+            Sealed::read("server", column, &(self.query)(&sql)[0])
+        };
+        envelope::KEPT.into_iter().map(read).collect()
+    }
+
     /// Everything that is on the disk now.
     pub(super) fn read(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let mut files = Vec::new();

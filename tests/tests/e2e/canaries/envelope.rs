@@ -1,18 +1,12 @@
-//! What is sealed, read out of the tables and opened as its documentation says, with no code of the server's:
-//! HKDF-SHA256 and AES-256-GCM, under every key that the key file and the tables still give.
+//! What is sealed for a patient, read out of the tables and opened with no code of the server's, under every
+//! key that the key file and the tables still give.
 
 use std::path::Path;
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use aws_lc_rs::hkdf;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use aftercare_tests::envelope::{HEADER, NONCE, derive, master_keys, open};
 
-pub(super) type Key = [u8; 32];
+pub(super) use aftercare_tests::envelope::Key;
 
-/// Version, key id, nonce; then the ciphertext, and a tag of 16 bytes.
-const HEADER: usize = 2;
-const NONCE: usize = 12;
 /// A data key in its envelope.
 const WRAPPED: usize = HEADER + NONCE + 32 + 16;
 
@@ -27,6 +21,8 @@ pub(super) const COLUMNS: [(&str, &str, &str); 8] = [
     ("treatments", "id", "event_sealed"),
     ("treatments", "id", "metadata_sealed"),
 ];
+/// The keys that the database keeps; their row has no id of its own.
+pub(super) const KEPT: [&str; 2] = ["audit_key_wrapped", "index_key_wrapped"];
 /// The clinic's and the server's own.
 pub(super) const NOT_PATIENTS: [&str; 5] = [
     "server.audit_key_wrapped",
@@ -64,13 +60,7 @@ impl Sealed {
     }
 
     fn open_bytes(&self, key: &Key, bytes: &[u8]) -> Option<Vec<u8>> {
-        let (header, rest) = bytes.split_at_checked(HEADER)?;
-        let (nonce, body) = rest.split_at_checked(NONCE)?;
-        let aad = [header, &self.row, self.column.as_bytes()].concat();
-        let nonce = Nonce::try_assume_unique_for_key(nonce).unwrap();
-        let (key, mut body) = (UnboundKey::new(&AES_256_GCM, key).unwrap(), body.to_vec());
-        let opened = LessSafeKey::new(key).open_in_place(nonce, Aad::from(aad), &mut body);
-        opened.ok().map(|plain| plain.to_vec())
+        open(key, &self.row, &self.column, bytes)
     }
 
     /// How often this wrapped key stands among other bytes, even wrapped anew.
@@ -81,17 +71,13 @@ impl Sealed {
     }
 }
 
-/// The keys that come of a key file: the one that wraps, then all others.
+/// The keys that come of a key file: the one that wraps patients', the one that wraps the database's, then
+/// all others.
 pub(super) fn keys_of(file: &Path) -> Vec<Key> {
-    let text = std::fs::read_to_string(file).unwrap();
-    let (format, master) = text.trim().split_once('\n').unwrap();
-    let master: Key = STANDARD.decode(master).unwrap().try_into().unwrap();
-    let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, format.as_bytes()).extract(&master);
-    let derive = |purpose: &str| {
-        let mut key = [0; 32];
-        let purpose = [purpose.as_bytes()];
-        salt.expand(&purpose, hkdf::HKDF_SHA256).unwrap().fill(&mut key).unwrap();
-        key
-    };
-    vec![derive("wrap patients' keys"), derive("seal signing keys"), derive("index"), master]
+    let purposes =
+        ["wrap patients' keys", "wrap the database's keys", "seal signing keys", "index"];
+    let (_, master) = master_keys(file).remove(0);
+    let mut keys = purposes.map(|purpose| derive(&master, purpose)).to_vec();
+    keys.push(master);
+    keys
 }
