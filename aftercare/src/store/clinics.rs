@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use diesel::dsl::exists;
 use diesel::prelude::*;
 use jiff::Timestamp;
 
 use super::conn::Conn;
-use super::schema::{client_secrets, clinics};
+use super::schema::{client_secrets, clinics, patients, reminders};
 use super::sql::{At, Json, MaybeAt};
 use super::{StoreError, Tx, with_conn};
-use crate::ids::{ClientSecretId, ClinicId};
+use crate::ids::{ClientSecretId, ClinicId, PatientId};
 use crate::locale::Locale;
 use crate::words::words;
 use crate::zone::Zone;
@@ -214,6 +215,52 @@ impl Tx<'_> {
         with_conn!(self, |c| clinics::table
             .order((clinics::created_at, clinics::id))
             .select(Clinic::as_select())
+            .load(c))
+    }
+
+    /// Writes a clinic that is known, as given; lock it before ([`Tx::lock_clinic`]).
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn update_clinic(&mut self, clinic: &Clinic) -> Result<(), StoreError> {
+        with_conn!(self, |c| diesel::update(clinics::table.find(clinic.id))
+            .set((
+                clinics::display_name.eq(&clinic.display_name),
+                clinics::time_zone.eq(&clinic.time_zone),
+                clinics::locale.eq(&clinic.locale),
+                clinics::contact_phone.eq(&clinic.contact_phone),
+                clinics::push_content.eq(clinic.push_content),
+            ))
+            .execute(c))?;
+        Ok(())
+    }
+
+    /// Patients of a clinic whose reminders its zone may decide, because the clinic told none of them and one
+    /// of theirs is of use in the future: up to `limit`, by id and beyond `after`.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn patients_in_its_zone(
+        &mut self,
+        clinic: ClinicId,
+        after: Option<PatientId>,
+        limit: i64,
+    ) -> Result<Vec<PatientId>, StoreError> {
+        let now = At(self.now);
+        let after = after.unwrap_or(PatientId(uuid::Uuid::nil()));
+        let ahead = || {
+            reminders::table
+                .filter(reminders::patient_id.eq(patients::id))
+                .filter(reminders::use_by.gt(now))
+        };
+        with_conn!(self, |c| patients::table
+            .filter(patients::clinic_id.eq(clinic))
+            .filter(patients::time_zone.is_null())
+            .filter(patients::id.gt(after))
+            .filter(exists(ahead()))
+            .order(patients::id)
+            .limit(limit)
+            .select(patients::id)
             .load(c))
     }
 

@@ -4,6 +4,7 @@
 //! gap: add the new one, put it to use everywhere, revoke the old one. Revoking a secret ends the
 //! sessions that it opened: whoever stole it is out at once, and so is software that still uses it.
 
+use aftercare::care::clinic_name;
 use aftercare::clock::Env;
 use aftercare::ids::{ClientSecretId, ClinicId};
 use aftercare::locale::Locale;
@@ -50,10 +51,7 @@ pub async fn create_clinic(
     zone: Zone,
     locale: Locale,
 ) -> Result<NewClinic, NewClinicError> {
-    let name = name.trim().to_owned();
-    if !(1..=120).contains(&name.chars().count()) || name.contains(char::is_control) {
-        return Err(NewClinicError::Name);
-    }
+    let name = clinic_name(name).map_err(|_| NewClinicError::Name)?;
     let env = store.env().clone();
     let (client_secret, hash) = new_secret(&env).await?;
     let clinic_id: ClinicId = env.id();

@@ -2,6 +2,7 @@
 //! work failed, 2 that the call was wrong.
 
 mod audit;
+mod clinics;
 mod demo;
 mod emulator;
 mod erasures;
@@ -48,7 +49,7 @@ enum Command {
     Migrate(operate::MigrateArgs),
     /// Work on clinics
     #[command(subcommand)]
-    Clinic(operate::ClinicCommand),
+    Clinic(clinics::ClinicCommand),
     /// Work on the server's keys
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -112,7 +113,7 @@ fn carry_out(command: Command) -> Result<(), Failure> {
         Command::Api(args) => wait_for(serve::api(args)),
         Command::Scheduler(args) => wait_for(serve::scheduler(args)),
         Command::Migrate(args) => wait_for(operate::migrate(args)),
-        Command::Clinic(command) => wait_for(operate::clinic(command)),
+        Command::Clinic(command) => wait_for(clinics::clinic(command)),
         Command::Keys(command) => wait_for(keys::keys(command)),
         Command::Pause(args) => wait_for(operate::pause(args, true)),
         Command::Resume(args) => wait_for(operate::pause(args, false)),

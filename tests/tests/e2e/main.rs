@@ -19,6 +19,7 @@ mod audit;
 mod binary;
 mod calendar;
 mod canaries;
+mod clinics;
 mod commands;
 mod course;
 mod database;

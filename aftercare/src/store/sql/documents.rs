@@ -70,14 +70,14 @@ impl<T: Serialize + std::fmt::Debug> ToSql<Doc, Sqlite> for Json<T> {
 impl<T: DeserializeOwned> FromSql<Doc, Pg> for Json<T> {
     fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
         let json = value.as_bytes().strip_prefix(&[1]).ok_or("unknown form of jsonb")?;
-        Ok(Self(serde_json::from_slice(json)?))
+        Ok(Self(serde_json::from_slice(json).map_err(unreadable)?))
     }
 }
 
 impl<T: DeserializeOwned> FromSql<Doc, Sqlite> for Json<T> {
     fn from_sql(value: <Sqlite as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
         let json = <String as FromSql<Text, Sqlite>>::from_sql(value)?;
-        Ok(Self(serde_json::from_str(&json)?))
+        Ok(Self(serde_json::from_str(&json).map_err(unreadable)?))
     }
 }
 
@@ -120,4 +120,10 @@ where
     fn from_nullable_sql(value: Option<DB::RawValue<'_>>) -> deserialize::Result<Self> {
         value.map_or(Ok(Self(None)), Self::from_sql)
     }
+}
+
+/// Where a document is not as it should be; never what stands there, which may be about somebody.
+#[expect(clippy::needless_pass_by_value, reason = "to be handed to map_err as it is")]
+fn unreadable(error: serde_json::Error) -> String {
+    format!("a document is not as it should be, at line {} column {}", error.line(), error.column())
 }
