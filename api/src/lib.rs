@@ -13,6 +13,7 @@ mod auth;
 mod cors;
 pub mod dto;
 pub mod fields;
+mod heavy;
 mod icalendar;
 mod limits;
 mod pages;

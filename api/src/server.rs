@@ -18,6 +18,7 @@ use utoipa_actix_web::AppExt as _;
 use crate::address::Network;
 use crate::auth::{HashError, Hasher, KeyRing};
 use crate::cors::{self, Origin};
+use crate::heavy::Lines;
 use crate::limits::{Limiter, Limits};
 use crate::routes;
 use crate::state::{Api, Readiness, Waker};
@@ -184,6 +185,7 @@ pub async fn start(
         keys,
         hasher,
         limiter: Limiter::new(&config.limits),
+        lines: Lines::default(),
         public_url: public_url.clone(),
         trusted_proxies: config.trusted_proxies.clone(),
         body_limit: config.body_limit,

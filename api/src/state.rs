@@ -13,6 +13,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use crate::address::{Network, client_address};
 use crate::auth::{Hasher, KeyRing};
 use crate::cors::Origin;
+use crate::heavy::Lines;
 use crate::limits::Limiter;
 
 /// Called after a commit that may have made something due, so that the scheduler looks at once
@@ -53,6 +54,7 @@ pub(crate) struct Api {
     pub(crate) keys: KeyRing,
     pub(crate) hasher: Hasher,
     pub(crate) limiter: Limiter,
+    pub(crate) lines: Lines,
     pub(crate) public_url: String,
     pub(crate) trusted_proxies: Vec<Network>,
     pub(crate) body_limit: usize,

@@ -3,6 +3,8 @@
 //! A calendar is synced to other people's servers and shown on locked screens, so an entry says when
 //! and nothing of what: no treatment, no clinic, no rule.
 
+use std::collections::BTreeMap;
+
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
@@ -122,7 +124,9 @@ pub fn calendar_feed(tx: &mut Tx<'_>, token: &SecretString) -> Result<Option<Fee
 fn feed(case: &Case, now: Timestamp) -> Feed {
     let reminders = case.reminders.iter().filter_map(|row| reminder(row, now));
     let pairs = case.treatments.iter().zip(&case.facts.treatments);
-    let sessions = pairs.filter_map(|(row, facts)| session(case, row, facts, now));
+    let sessions = pairs
+        .zip(decided(case))
+        .filter_map(|((row, facts), decided_at)| session(case, row, facts, decided_at, now));
     let mut entries: Vec<Entry> = reminders.chain(sessions).collect();
     entries.sort_by_key(|entry| entry.id);
     Feed { patient: case.patient.id, locale: case.facts.person.locale.clone(), entries }
@@ -151,7 +155,13 @@ fn reminder(row: &Reminder, now: Timestamp) -> Option<Entry> {
 }
 
 /// The session after a treatment: booked, to be booked, or no longer that treatment's to announce.
-fn session(case: &Case, row: &Treatment, facts: &TreatmentFacts, now: Timestamp) -> Option<Entry> {
+fn session(
+    case: &Case,
+    row: &Treatment,
+    facts: &TreatmentFacts,
+    changed_at: Timestamp,
+    now: Timestamp,
+) -> Option<Entry> {
     let person = &case.facts.person;
     let due = facts.anchor(&person.zone).next_session_on();
     let (kind, when) = match facts.next_session_at {
@@ -162,7 +172,6 @@ fn session(case: &Case, row: &Treatment, facts: &TreatmentFacts, now: Timestamp)
         let nudged = person.aftercare && person.recall;
         course.latest && course.session < course.of && (kind == EntryKind::Session || nudged)
     });
-    let changed_at = decided_at(case, row, facts);
     let changed_lately =
         row.recorded_at < changed_at && now.duration_since(changed_at) <= TOMBSTONE;
     let over = match when {
@@ -179,12 +188,18 @@ fn session(case: &Case, row: &Treatment, facts: &TreatmentFacts, now: Timestamp)
     })
 }
 
-/// When it was last decided what a treatment says of the next session: whenever it changed itself,
+/// When it was last decided what each treatment says of the next session: whenever it changed itself,
 /// and whenever a later one of its course did.
-fn decided_at(case: &Case, row: &Treatment, facts: &TreatmentFacts) -> Timestamp {
-    let pairs = case.treatments.iter().zip(&case.facts.treatments);
-    let later = pairs.filter(|(_, other)| {
-        other.protocol.slug == facts.protocol.slug && other.completed_at >= facts.completed_at
+fn decided(case: &Case) -> Vec<Timestamp> {
+    let mut latest: BTreeMap<&str, Timestamp> = BTreeMap::new();
+    // They come by completion.
+    let pairs = case.treatments.iter().zip(&case.facts.treatments).rev();
+    let decided = pairs.map(|(row, facts)| {
+        let at = latest.entry(&facts.protocol.slug).or_insert(row.updated_at);
+        *at = row.updated_at.max(*at);
+        *at
     });
-    later.map(|(other, _)| other.updated_at).fold(row.updated_at, Timestamp::max)
+    let mut decided: Vec<_> = decided.collect();
+    decided.reverse();
+    decided
 }

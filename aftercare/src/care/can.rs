@@ -1,5 +1,7 @@
 //! "Can I …?": which rule speaks, never permission.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use super::case::cases;
@@ -76,9 +78,10 @@ pub fn can(
     let at = at.unwrap_or_else(|| tx.now());
     let mut held = in_force(&case.facts, at);
     held.retain(|held| held.from <= at && held.activities.iter().any(|name| name == activity));
-    let began = |id: &TreatmentId| case.facts.treatment(*id).is_some_and(|t| t.completed_at <= at);
+    let began = case.facts.treatments.iter().filter(|treatment| treatment.completed_at <= at);
+    let began: BTreeSet<TreatmentId> = began.map(|treatment| treatment.id).collect();
     let because = held.iter().flat_map(|held| {
-        let behind = held.treatment_ids.iter().filter(|id| began(id));
+        let behind = held.treatment_ids.iter().filter(|id| began.contains(id));
         behind.map(|id| (held.rule.clone(), *id))
     });
     let open_ended = held.iter().any(|held| held.until.is_none());

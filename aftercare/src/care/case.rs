@@ -7,7 +7,7 @@ use super::protocols;
 use super::reachability::Unheard;
 use crate::ids::{PatientId, ProtocolId};
 use crate::locale::Locale;
-use crate::planner::{CourseState, Facts, Key, Person, Standing, TreatmentFacts, courses};
+use crate::planner::{Chart, CourseState, Facts, Key, Person, Standing, TreatmentFacts, courses};
 use crate::protocol::Protocol;
 use crate::store::{
     Clinic, Consent, ConsentKind, Device, DeviceState, Patient, Reminder, SILENT, StoreError,
@@ -116,6 +116,13 @@ fn group<T>(rows: Vec<T>, of: impl Fn(&T) -> PatientId) -> HashMap<PatientId, Ve
         groups.entry(of(&row)).or_default().push(row);
     }
     groups
+}
+
+impl Case {
+    /// What is looked up again and again; one chart serves all that is asked of the case.
+    pub(super) fn chart(&self) -> Chart<'_> {
+        Chart::of(&self.facts)
+    }
 }
 
 struct Records {

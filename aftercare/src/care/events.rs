@@ -115,9 +115,9 @@ impl Said {
             return Err(RecordError::ConflictingEvent);
         }
         match record_treatment(tx, self.clinic, session)? {
-            Recorded::Repeat(view) => Ok(Received::Known(Some(view.treatment.id))),
+            Recorded::Repeat(view) => Ok(Received::Known(Some(view.card.treatment.id))),
             Recorded::New(view) => {
-                let session = view.treatment;
+                let session = view.card.treatment;
                 if let Some(patient) = tx.lock_patient(session.patient_id)?
                     && attach_waiting(tx, &patient, &session, &self.id)?
                 {

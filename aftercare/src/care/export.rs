@@ -1,7 +1,7 @@
 //! Everything that is held about a patient, in one piece.
 
 use super::case::cases;
-use super::timeline::{ReminderView, TreatmentView};
+use super::timeline::{ReminderView, TreatmentCard};
 use crate::ids::PatientId;
 use crate::store::{
     Amendment, AuditRow, Calendar, Clinic, Consent, Delivery, Device, Enrolment, Patient, Receipt,
@@ -19,7 +19,7 @@ pub struct Export {
     /// Their devices, with their push addresses.
     pub devices: Vec<Device>,
     /// Their treatments, voided ones too.
-    pub treatments: Vec<TreatmentView>,
+    pub treatments: Vec<TreatmentCard>,
     /// What was said of their sessions afterwards.
     pub amendments: Vec<Amendment>,
     /// Their reminders, whatever their state, each as stored and in words.
@@ -46,11 +46,15 @@ impl std::fmt::Debug for Export {
     }
 }
 
-/// Everything held about a patient; `None` when there is no such patient.
+/// Everything held about a patient; `None` when there is no such patient. It is put into words when that
+/// is called, which needs no connection.
 ///
 /// # Errors
 /// When the database refuses, or what is sealed does not open.
-pub fn export(tx: &mut Tx<'_>, patient: PatientId) -> Result<Option<Export>, StoreError> {
+pub fn export(
+    tx: &mut Tx<'_>,
+    patient: PatientId,
+) -> Result<Option<impl FnOnce() -> Export + Send + use<>>, StoreError> {
     let Some(case) = cases(tx, &[patient])?.pop() else { return Ok(None) };
     let consents = tx.consents(patient)?;
     let ids: Vec<_> = case.reminders.iter().map(|reminder| reminder.id).collect();
@@ -62,30 +66,27 @@ pub fn export(tx: &mut Tx<'_>, patient: PatientId) -> Result<Option<Export>, Sto
     let subjects: Vec<_> =
         std::iter::once(format!("patient:{patient}")).chain(treatments).collect();
     let audit = tx.audit_of(&subjects)?;
-    let mut amendments = Vec::new();
-    for treatment in &case.treatments {
-        amendments.append(&mut tx.amendments(&case.patient, treatment.id)?);
-    }
-    let views = case.treatments.iter().filter_map(|treatment| {
-        let facts = case.facts.treatment(treatment.id)?;
-        Some(case.treatment_view(treatment.clone(), facts))
-    });
-    let treatments = views.collect();
-    let reminders = case.reminders.iter().map(|row| (row.clone(), case.reminder(row))).collect();
-    Ok(Some(Export {
-        consents,
-        devices: case.devices,
-        treatments,
-        amendments,
-        reminders,
-        deliveries,
-        receipts,
-        snoozes,
-        enrolments,
-        calendar,
-        sessions,
-        audit,
-        patient: case.patient,
-        clinic: case.clinic,
+    let amendments = tx.amendments_of(&case.patient)?;
+    Ok(Some(move || {
+        let pairs = case.treatments.iter().zip(&case.facts.treatments);
+        let treatments = pairs.map(|(row, facts)| case.card(row.clone(), facts)).collect();
+        let chart = case.chart();
+        let reminders = case.reminders.iter().map(|row| (row.clone(), case.reminder(row, &chart)));
+        Export {
+            consents,
+            treatments,
+            amendments,
+            reminders: reminders.collect(),
+            deliveries,
+            receipts,
+            snoozes,
+            enrolments,
+            calendar,
+            sessions,
+            audit,
+            devices: case.devices,
+            patient: case.patient,
+            clinic: case.clinic,
+        }
     }))
 }

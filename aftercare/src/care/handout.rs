@@ -40,7 +40,8 @@ pub fn handout(
 ) -> Result<Option<Handout>, StoreError> {
     let Some(treatment) = tx.treatment(clinic, id)? else { return Ok(None) };
     let Some(case) = cases(tx, &[treatment.patient_id])?.pop() else { return Ok(None) };
-    let Some(facts) = case.facts.treatment(id) else { return Ok(None) };
+    let mut treatments = case.facts.treatments.iter();
+    let Some(facts) = treatments.find(|known| known.id == id) else { return Ok(None) };
     let wanted = wanted.unwrap_or(&case.facts.person.locale);
     Ok(Some(Handout {
         patient: case.patient.id,

@@ -56,8 +56,8 @@ pub use signing_keys::{
 };
 pub use snooze::{SnoozeError, snooze};
 pub use timeline::{
-    ClinicCard, CourseView, ReminderView, RestrictionView, Timeline, TreatmentView, Warning,
-    timeline, treatment, treatment_views,
+    ClinicCard, CourseView, ReminderView, RestrictionView, Timeline, TreatmentCard, TreatmentView,
+    Warning, timeline, treatment, treatment_views,
 };
 pub use treatments::{
     Namespace, PatientRef, RecordError, Recorded, Refusal, SessionDone, record_treatment,

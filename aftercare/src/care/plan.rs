@@ -1,8 +1,10 @@
 //! Planning a patient anew, and writing down what changed.
 
+use std::collections::BTreeMap;
+
 use super::case::{Case, key_of, locked_case};
 use crate::ids::{PatientId, TreatmentId};
-use crate::planner::{Change, ReminderState, diff, plan};
+use crate::planner::{Change, Key, ReminderState, diff, plan};
 use crate::store::{Reminder, StoreError, Tx};
 
 /// Plans a patient anew with what is known now, and makes the stored reminders equal to the plan.
@@ -23,8 +25,13 @@ pub fn replan(tx: &mut Tx<'_>, patient: PatientId) -> Result<bool, StoreError> {
 /// When the database refuses.
 pub fn replan_case(tx: &mut Tx<'_>, case: &Case) -> Result<bool, StoreError> {
     let plan = plan(&case.facts, tx.now());
-    let rows: Vec<_> =
-        diff(&case.facts, &plan).into_iter().map(|change| row(tx, case, change)).collect();
+    let stored: BTreeMap<Key, &Reminder> =
+        case.reminders.iter().map(|reminder| (key_of(reminder), reminder)).collect();
+    let rows = diff(&case.facts, &plan).into_iter().map(|change| {
+        let stored = stored.get(&change.key).copied();
+        row(tx, case, stored, change)
+    });
+    let rows: Vec<_> = rows.collect();
     if rows.is_empty() {
         return Ok(false);
     }
@@ -54,8 +61,7 @@ pub(super) fn replan_amended(
 }
 
 /// A change as a row. It ends whatever claim there was: who held it can complete nothing.
-fn row(tx: &Tx<'_>, case: &Case, change: Change) -> Reminder {
-    let stored = case.reminders.iter().find(|reminder| key_of(reminder) == change.key);
+fn row(tx: &Tx<'_>, case: &Case, stored: Option<&Reminder>, change: Change) -> Reminder {
     let planned = change.state == ReminderState::Planned;
     let arranged = stored.filter(|_| !change.requeue);
     let attempt_at = arranged.and_then(|row| row.attempt_at).unwrap_or(change.due_at);

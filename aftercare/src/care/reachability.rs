@@ -2,6 +2,7 @@
 //!
 //! What decides here whether a device shows a push is what decides it when the push is sent.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
@@ -9,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::case::{Case, cases, key_of, reachable, unheard_on};
 use super::timeline::ReminderView;
 use crate::ids::{ClinicId, PatientId, ReminderId};
-use crate::planner::{Facts, Plan, Planned, ReminderState, plan};
+use crate::planner::{Chart, Facts, Key, Planned, ReminderState, plan};
 use crate::store::{Reminder, StoreError, Tx};
 use crate::words::words;
 
@@ -80,20 +81,33 @@ pub fn unheard(
     let mut patients: Vec<PatientId> = rows.iter().map(|row| row.patient_id).collect();
     patients.sort_unstable();
     patients.dedup();
-    let known = cases(tx, &patients)?.into_iter().map(|case| (case.patient.id, case));
-    let known: BTreeMap<PatientId, Case> = known.collect();
+    let cases = cases(tx, &patients)?;
+    let known: BTreeMap<PatientId, Listed> =
+        cases.iter().map(|case| (case.patient.id, Listed::of(case))).collect();
     let items = rows.iter().filter_map(|row| known.get(&row.patient_id)?.unheard(row, now));
     Ok(UnheardPage { items: items.collect(), next })
 }
 
-impl Case {
+/// A patient on the page.
+struct Listed<'c> {
+    case: &'c Case,
+    chart: Chart<'c>,
+    /// What would be sent if the patient had withdrawn nothing; planned once it is asked for.
+    if_consented: OnceCell<BTreeMap<Key, Planned>>,
+}
+
+impl<'c> Listed<'c> {
+    fn of(case: &'c Case) -> Self {
+        Self { case, chart: case.chart(), if_consented: OnceCell::new() }
+    }
+
     /// Why a reminder is not going to be heard, if it is wanted at all; `None` when it is heard.
     fn unheard(&self, row: &Reminder, now: Timestamp) -> Option<UnheardReminder> {
-        let mut reasons = self.deaf();
+        let mut reasons = self.case.deaf();
         let mut row = row.clone();
         if row.state == ReminderState::Skipped {
-            let wanted = self.if_consented(now).reminders;
-            let planned = wanted.into_iter().find(|planned| planned.key == key_of(&row))?;
+            let wanted = self.if_consented.get_or_init(|| self.case.if_consented(now));
+            let planned = wanted.get(&key_of(&row))?;
             restore(&mut row, planned);
             reasons.insert(0, Unheard::ConsentWithdrawn);
         }
@@ -101,13 +115,15 @@ impl Case {
             return None;
         }
         Some(UnheardReminder {
-            patient_ref: self.patient.reference.clone(),
+            patient_ref: self.case.patient.reference.clone(),
             treatment_id: row.treatment_id,
-            reminder: self.reminder(&row),
+            reminder: self.case.reminder(&row, &self.chart),
             reasons,
         })
     }
+}
 
+impl Case {
     /// Why no push at all is heard at present; empty while one would be.
     fn deaf(&self) -> Vec<Unheard> {
         let mut reasons = Vec::new();
@@ -128,15 +144,16 @@ impl Case {
     }
 
     /// What would be sent to a patient who had withdrawn nothing.
-    fn if_consented(&self, now: Timestamp) -> Plan {
+    fn if_consented(&self, now: Timestamp) -> BTreeMap<Key, Planned> {
         let mut facts: Facts = self.facts.clone();
         (facts.person.aftercare, facts.person.recall) = (true, true);
-        plan(&facts, now)
+        let planned = plan(&facts, now).reminders.into_iter();
+        planned.map(|planned| (planned.key.clone(), planned)).collect()
     }
 }
 
 /// A reminder as it would be planned.
-fn restore(row: &mut Reminder, planned: Planned) {
+fn restore(row: &mut Reminder, planned: &Planned) {
     (row.due_at, row.use_by) = (planned.due_at, planned.use_by);
-    row.members = planned.members;
+    row.members.clone_from(&planned.members);
 }

@@ -83,7 +83,7 @@ fn view(tx: &mut Tx<'_>, patient: PatientId, id: ReminderId) -> Result<ReminderV
     let case = cases(tx, &[patient])?.pop().ok_or(SnoozeError::Unknown)?;
     let row = case.reminders.iter().find(|row| row.id == id).ok_or(SnoozeError::Unknown)?;
     match row.state {
-        ReminderState::Planned => Ok(case.reminder(row)),
+        ReminderState::Planned => Ok(case.reminder(row, &case.chart())),
         _ => Err(SnoozeError::Unwanted(row.reason.unwrap_or(Reason::NothingToSay))),
     }
 }

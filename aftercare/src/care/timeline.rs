@@ -1,6 +1,6 @@
 //! What a clinic and a patient see of treatments and plans.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::case::{Case, cases, reachable};
 use crate::ids::{ClinicId, PatientId, ReminderId, TreatmentId};
 use crate::planner::{
-    Key, Message, Reason, ReminderState, Restriction, TreatmentFacts, describe, in_force, local,
+    Chart, Key, Message, Reason, ReminderState, Restriction, TreatmentFacts, in_force, local,
     of_treatment,
 };
 use crate::protocol::RuleId;
@@ -29,9 +29,9 @@ words! {
     }
 }
 
-/// A treatment and its plan.
+/// A treatment, and what it is called.
 #[derive(Debug)]
-pub struct TreatmentView {
+pub struct TreatmentCard {
     /// The treatment.
     pub treatment: Treatment,
     /// What the clinic calls the patient. Personal: never logged.
@@ -44,6 +44,13 @@ pub struct TreatmentView {
     pub session: u32,
     /// How many sessions the course has.
     pub of: u32,
+}
+
+/// A treatment and its plan.
+#[derive(Debug)]
+pub struct TreatmentView {
+    /// The treatment.
+    pub card: TreatmentCard,
     /// What it forbids, asks and lets expect.
     pub restrictions: Vec<RestrictionView>,
     /// The reminders that speak for it.
@@ -138,37 +145,76 @@ pub fn treatment(
     id: TreatmentId,
 ) -> Result<Option<TreatmentView>, StoreError> {
     let Some(found) = tx.treatment(clinic, id)? else { return Ok(None) };
-    Ok(treatment_views(tx, vec![found])?.pop())
+    Ok(treatment_views(tx, vec![found])?().pop())
 }
 
-/// Treatments with their plans, in the order given.
+/// Treatments with their plans, in the order given. They are put into words when that is called, which
+/// needs no connection.
 ///
 /// # Errors
 /// When the database refuses.
 pub fn treatment_views(
     tx: &mut Tx<'_>,
     treatments: Vec<Treatment>,
-) -> Result<Vec<TreatmentView>, StoreError> {
+) -> Result<impl FnOnce() -> Vec<TreatmentView> + Send + use<>, StoreError> {
     let mut patients: Vec<_> = treatments.iter().map(|treatment| treatment.patient_id).collect();
     patients.sort_unstable();
     patients.dedup();
     let cases: BTreeMap<PatientId, Case> =
         cases(tx, &patients)?.into_iter().map(|case| (case.patient.id, case)).collect();
-    let view = |treatment: Treatment| {
-        let case = cases.get(&treatment.patient_id)?;
-        let facts = case.facts.treatment(treatment.id)?;
-        Some(case.treatment_view(treatment, facts))
-    };
-    Ok(treatments.into_iter().filter_map(view).collect())
+    Ok(move || {
+        let shown: BTreeMap<_, _> = cases.iter().map(|(id, case)| (id, Shown::of(case))).collect();
+        let view = |treatment: Treatment| shown.get(&treatment.patient_id)?.treatment(treatment);
+        treatments.into_iter().filter_map(view).collect()
+    })
 }
 
-/// A patient's timeline; `None` when there is no such patient.
+/// A patient's timeline; `None` when there is no such patient. It is put into words when that is called,
+/// which needs no connection.
 ///
 /// # Errors
 /// When the database refuses.
-pub fn timeline(tx: &mut Tx<'_>, patient: PatientId) -> Result<Option<Timeline>, StoreError> {
+pub fn timeline(
+    tx: &mut Tx<'_>,
+    patient: PatientId,
+) -> Result<Option<impl FnOnce() -> Timeline + Send + use<>>, StoreError> {
     let now = tx.now();
-    Ok(cases(tx, &[patient])?.pop().map(|case| case.timeline(now)))
+    Ok(cases(tx, &[patient])?.pop().map(|case| move || case.timeline(now)))
+}
+
+/// A case whose treatments are shown.
+struct Shown<'c> {
+    case: &'c Case,
+    chart: Chart<'c>,
+    /// The reminders that speak for each treatment.
+    reminders: BTreeMap<TreatmentId, Vec<&'c Reminder>>,
+}
+
+impl<'c> Shown<'c> {
+    fn of(case: &'c Case) -> Self {
+        let mut reminders: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for row in &case.reminders {
+            let treatments: BTreeSet<_> =
+                row.members.iter().map(|member| member.key.treatment).collect();
+            for treatment in treatments {
+                reminders.entry(treatment).or_default().push(row);
+            }
+        }
+        Self { case, chart: case.chart(), reminders }
+    }
+
+    fn treatment(&self, treatment: Treatment) -> Option<TreatmentView> {
+        let (case, facts) = (self.case, self.chart.treatment(treatment.id)?);
+        let restrictions = of_treatment(&case.facts, facts).into_iter();
+        let reminders = self.reminders.get(&treatment.id).into_iter().flatten();
+        Some(TreatmentView {
+            card: case.card(treatment, facts),
+            restrictions: restrictions.map(|held| case.restriction(held)).collect(),
+            reminders: reminders.map(|row| case.reminder(row, &self.chart)).collect(),
+            reachable: case.devices.iter().any(reachable),
+            warnings: case.warnings(facts),
+        })
+    }
 }
 
 impl Case {
@@ -176,26 +222,14 @@ impl Case {
         &self.facts.person.zone
     }
 
-    pub(super) fn treatment_view(
-        &self,
-        treatment: Treatment,
-        facts: &TreatmentFacts,
-    ) -> TreatmentView {
-        let id = treatment.id;
-        let carries = |row: &&Reminder| row.members.iter().any(|member| member.key.treatment == id);
-        let course = self.courses.get(&id);
-        let of = facts.protocol.course.as_ref().map_or(1, |course| course.sessions);
-        let restrictions = of_treatment(&self.facts, facts).into_iter();
-        TreatmentView {
+    pub(super) fn card(&self, treatment: Treatment, facts: &TreatmentFacts) -> TreatmentCard {
+        let course = self.courses.get(&treatment.id);
+        TreatmentCard {
             patient_ref: self.patient.reference.clone(),
             protocol: facts.protocol.slug.clone(),
             protocol_version: facts.protocol.version,
             session: course.map_or(0, |course| course.session),
-            of,
-            restrictions: restrictions.map(|held| self.restriction(held)).collect(),
-            reminders: self.reminders.iter().filter(carries).map(|r| self.reminder(r)).collect(),
-            reachable: self.devices.iter().any(reachable),
-            warnings: self.warnings(facts),
+            of: facts.protocol.course.as_ref().map_or(1, |course| course.sessions),
             treatment,
         }
     }
@@ -229,12 +263,13 @@ impl Case {
         };
         let shown = self.reminders.iter().filter(|row| !gone(row));
         let held = in_force(&self.facts, now).into_iter();
+        let chart = self.chart();
         Timeline {
             generated_at: now,
             plan_version: self.patient.plan_version,
             clinic: self.clinic_card(),
             restrictions: held.map(|held| self.restriction(held)).collect(),
-            reminders: shown.map(|row| self.reminder(row)).collect(),
+            reminders: shown.map(|row| self.reminder(row, &chart)).collect(),
             courses: self.course_views(),
         }
     }
@@ -244,10 +279,10 @@ impl Case {
         RestrictionView { restriction, until_local }
     }
 
-    pub(super) fn reminder(&self, row: &Reminder) -> ReminderView {
+    pub(super) fn reminder(&self, row: &Reminder, chart: &Chart<'_>) -> ReminderView {
         let keys: Vec<Key> = row.members.iter().map(|member| member.key.clone()).collect();
         let said = row.said.clone().filter(|_| row.state == ReminderState::Sent);
-        let described = || describe(&self.facts, &self.courses, &keys, row.spoken_at());
+        let described = || chart.describe(&keys, row.spoken_at());
         let said = said.map_or_else(described, Message::from);
         ReminderView {
             id: row.id,

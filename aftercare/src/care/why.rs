@@ -8,12 +8,10 @@ use super::case::{Case, Source, cases, key_of};
 use super::timeline::ReminderView;
 use crate::ids::{DeviceId, PatientId, ReminderId, TreatmentId};
 use crate::planner::{
-    Member, ReminderState, ShiftCause, explain, explain_shift, in_force, local, rule_text,
+    Chart, Member, ReminderState, ShiftCause, explain, explain_shift, in_force, local, rule_text,
 };
 use crate::protocol::{RuleId, RuleKind, StepId};
-use crate::store::{
-    Delivery, Platform, Receipt, Reminder, Snooze, StoreError, Treatment, TreatmentState, Tx,
-};
+use crate::store::{Delivery, Platform, Receipt, Reminder, Snooze, StoreError, TreatmentState, Tx};
 
 /// Everything that is known of one reminder.
 #[derive(Debug)]
@@ -133,7 +131,9 @@ pub fn why(tx: &mut Tx<'_>, patient: PatientId, id: ReminderId) -> Result<Option
         (one, platform)
     });
     let deliveries = deliveries.collect();
-    let rules = case.rules_behind(row);
+    let chart = case.chart();
+    let reminder = case.reminder(row, &chart);
+    let rules = case.rules_behind(row, &reminder.rule_ids, &chart);
     let waits = row.shown_state() == ReminderState::Planned;
     let person = &case.facts.person;
     Ok(Some(Why {
@@ -150,7 +150,7 @@ pub fn why(tx: &mut Tx<'_>, patient: PatientId, id: ReminderId) -> Result<Option
         deliveries,
         receipts: tx.receipts_of(&[id])?,
         snoozes: tx.snoozes(id)?,
-        reminder: case.reminder(row),
+        reminder,
     }))
 }
 
@@ -168,17 +168,22 @@ impl Case {
         self.reminders.iter().find(says).map(|other| other.id)
     }
 
-    fn rules_behind(&self, row: &Reminder) -> Vec<RuleBehind> {
+    fn rules_behind(
+        &self,
+        row: &Reminder,
+        rule_ids: &[RuleId],
+        chart: &Chart<'_>,
+    ) -> Vec<RuleBehind> {
         let said = row.said.as_ref().filter(|_| row.state == ReminderState::Sent);
         let held = in_force(&self.facts, row.spoken_at());
-        let behind = self.reminder(row).rule_ids.into_iter().filter_map(|id| {
+        let behind = rule_ids.iter().filter_map(|id| {
             let speaking =
-                row.members.iter().filter_map(|member| self.facts.treatment(member.key.treatment));
+                row.members.iter().filter_map(|member| chart.treatment(member.key.treatment));
             let speaking: Vec<_> =
-                speaking.filter(|treatment| treatment.protocol.rule(&id).is_some()).collect();
+                speaking.filter(|treatment| treatment.protocol.rule(id).is_some()).collect();
             let treatment = speaking.first()?;
-            let rule = treatment.protocol.rule(&id)?;
-            let merged = held.iter().find(|held| held.rule == id);
+            let rule = treatment.protocol.rule(id)?;
+            let merged = held.iter().find(|held| held.rule == *id);
             let mut own: Vec<_> = speaking.iter().map(|treatment| treatment.id).collect();
             own.dedup();
             Some(RuleBehind {
@@ -188,10 +193,10 @@ impl Case {
                 protocol: treatment.protocol.slug.clone(),
                 protocol_version: treatment.protocol.version,
                 until: said
-                    .and_then(|said| said.until.get(&id).copied())
+                    .and_then(|said| said.until.get(id).copied())
                     .unwrap_or_else(|| merged.and_then(|held| held.until)),
                 treatment_ids: merged.map_or(own, |held| held.treatment_ids.clone()),
-                rule: id,
+                rule: id.clone(),
             })
         });
         behind.collect()
@@ -219,10 +224,10 @@ impl Case {
         let of_steps = row.members.iter().map(|member| member.key.treatment);
         let of_rules = rules.iter().flat_map(|rule| rule.treatment_ids.iter().copied());
         let ids: BTreeSet<TreatmentId> = of_steps.chain(of_rules).collect();
-        let behind = |treatment: &Treatment| {
-            let facts =
-                self.facts.treatment(treatment.id).filter(|known| ids.contains(&known.id))?;
-            Some(TreatmentBehind {
+        let pairs = self.treatments.iter().zip(&self.facts.treatments);
+        let behind = pairs.filter(|(treatment, _)| ids.contains(&treatment.id));
+        let mut all: Vec<_> = behind
+            .map(|(treatment, facts)| TreatmentBehind {
                 id: treatment.id,
                 protocol: facts.protocol.slug.clone(),
                 protocol_version: facts.protocol.version,
@@ -230,8 +235,7 @@ impl Case {
                 completed_local: local(treatment.completed_at, &treatment.time_zone),
                 state: treatment.state,
             })
-        };
-        let mut all: Vec<_> = self.treatments.iter().filter_map(behind).collect();
+            .collect();
         all.sort_by_key(|treatment| (treatment.completed_at, treatment.id));
         all
     }

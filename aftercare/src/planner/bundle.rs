@@ -1,16 +1,16 @@
 //! From candidates to reminders: what is due together is said together, and phones are left alone
 //! between.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 
-use super::ends::Ends;
-use super::message::message;
+use super::chart::Chart;
 use super::quiet::around;
-use super::step::{Candidate, may_go_out};
-use super::{CourseState, Facts, Key, Member, Planned, ReminderState, ShiftCause, Standing};
+use super::step::Candidate;
+use super::{Key, Member, Planned, ReminderState, ShiftCause, Standing};
 use crate::ids::TreatmentId;
 use crate::protocol::Pacing;
 
@@ -19,25 +19,25 @@ use crate::protocol::Pacing;
 struct Bundle<'f> {
     due_at: Timestamp,
     steps: Vec<Candidate<'f>>,
+    /// Whether it sets right what was sent: that is never said in one breath with what holds.
+    corrects: bool,
+    /// Whether it waits in the queue.
+    queued: bool,
 }
 
 /// The reminders that say all candidates, by due moment.
-pub(super) fn reminders(
-    facts: &Facts,
-    courses: &BTreeMap<TreatmentId, CourseState>,
-    candidates: Vec<Candidate>,
-) -> Vec<Planned> {
-    let pacer = Pacer { facts, ends: Ends::of(facts) };
+pub(super) fn reminders(chart: &Chart<'_>, candidates: Vec<Candidate>) -> Vec<Planned> {
+    let pacer = Pacer { chart };
     let (queued, free): (Vec<_>, Vec<_>) =
         candidates.into_iter().partition(|candidate| candidate.queued.is_some());
     let mut bundles = pacer.bundle(free);
     bundles.extend(requeue(queued));
     bundles.sort_by_key(|bundle| bundle.due_at);
     // Before the gaps: what a full day joins needs none, and once it is due nobody would know of it.
-    pacer.limit_days(&mut bundles);
+    let mut bundles = pacer.limit_days(bundles);
     pacer.keep_gaps(&mut bundles);
     let bundles = pacer.join_near(bundles).into_iter();
-    let mut planned: Vec<_> = bundles.filter_map(|bundle| bundle.planned(facts, courses)).collect();
+    let mut planned: Vec<_> = bundles.filter_map(|bundle| bundle.planned(chart)).collect();
     planned.sort_by(|a, b| (a.due_at, &a.key).cmp(&(b.due_at, &b.key)));
     planned
 }
@@ -47,13 +47,28 @@ fn requeue(queued: Vec<Candidate>) -> Vec<Bundle> {
     let mut groups: BTreeMap<&Key, Bundle> = BTreeMap::new();
     for candidate in queued {
         let Some(key) = candidate.queued else { continue };
-        let due_at = candidate.due_at;
-        groups.entry(key).or_insert(Bundle { due_at, steps: Vec::new() }).steps.push(candidate);
+        match groups.entry(key) {
+            Entry::Vacant(group) => drop(group.insert(Bundle::of(candidate))),
+            Entry::Occupied(mut group) => group.get_mut().add(candidate),
+        }
     }
     groups.into_values().collect()
 }
 
-impl Bundle<'_> {
+impl<'f> Bundle<'f> {
+    fn of(step: Candidate<'f>) -> Self {
+        let due_at = step.due_at;
+        let mut bundle = Self { due_at, steps: Vec::new(), corrects: false, queued: false };
+        bundle.add(step);
+        bundle
+    }
+
+    fn add(&mut self, step: Candidate<'f>) {
+        self.corrects |= step.key.step.is_correction();
+        self.queued |= step.queued.is_some();
+        self.steps.push(step);
+    }
+
     fn pacing(&self) -> Option<&Pacing> {
         self.steps.first().map(|step| &step.treatment.protocol.pacing)
     }
@@ -66,38 +81,25 @@ impl Bundle<'_> {
         self.steps.iter().all(Candidate::movable)
     }
 
-    fn queued(&self) -> bool {
-        self.steps.iter().any(|step| step.queued.is_some())
-    }
-
-    /// Whether it sets right what was sent: that is never said in one breath with what holds.
-    fn corrects(&self) -> bool {
-        self.steps.iter().any(|step| step.key.step.is_correction())
-    }
-
     /// Where the patient put all of it off to.
     fn snoozed_until(&self) -> Option<Timestamp> {
         self.steps.iter().all(|step| step.snoozed).then_some(self.due_at)
     }
 
-    fn join(&mut self, mut other: Self, cause: ShiftCause) {
-        for step in &mut other.steps {
+    fn join(&mut self, other: Self, cause: ShiftCause) {
+        for mut step in other.steps {
             step.shift(cause, self.due_at);
+            self.add(step);
         }
-        self.steps.append(&mut other.steps);
     }
 
     /// A bundle takes the name of its first step by (due, protocol order).
-    fn planned(
-        mut self,
-        facts: &Facts,
-        courses: &BTreeMap<TreatmentId, CourseState>,
-    ) -> Option<Planned> {
+    fn planned(mut self, chart: &Chart<'_>) -> Option<Planned> {
         self.steps.sort_by(|a, b| order(a).cmp(&order(b)));
         let snoozed = self.snoozed_until().is_some();
         let use_by = self.use_by()?;
         let keys: Vec<_> = self.steps.iter().map(|step| step.key.clone()).collect();
-        let said = message(facts, courses, &keys, self.due_at)?;
+        let said = chart.message(&keys, self.due_at)?;
         let members = self.steps.into_iter().map(|step| Member {
             key: step.key,
             nominal_at: step.nominal_at,
@@ -120,17 +122,15 @@ fn order<'a>(step: &'a Candidate) -> (Timestamp, usize, Timestamp, TreatmentId, 
     (step.nominal_at, step.order, treatment.completed_at, treatment.id, step.step.id.as_str())
 }
 
-struct Pacer<'f> {
-    facts: &'f Facts,
-    ends: Ends<'f>,
+struct Pacer<'c> {
+    chart: &'c Chart<'c>,
 }
 
 impl Pacer<'_> {
     /// Steps due within the bundle window of the first become one, at the first one's moment.
     fn bundle<'c>(&self, mut free: Vec<Candidate<'c>>) -> Vec<Bundle<'c>> {
         free.sort_by(|a, b| (a.due_at, order(a)).cmp(&(b.due_at, order(b))));
-        let alone = |step: Candidate<'c>| Bundle { due_at: step.due_at, steps: vec![step] };
-        self.join_near(free.into_iter().map(alone).collect())
+        self.join_near(free.into_iter().map(Bundle::of).collect())
     }
 
     /// Joins what lies within the bundle window of the one of its kind before; the bundles come by due
@@ -138,7 +138,7 @@ impl Pacer<'_> {
     fn join_near<'c>(&self, bundles: Vec<Bundle<'c>>) -> Vec<Bundle<'c>> {
         let mut joined: Vec<Bundle<'c>> = Vec::with_capacity(bundles.len());
         for next in bundles {
-            let before = joined.iter_mut().rfind(|before| before.corrects() == next.corrects());
+            let before = joined.iter_mut().rfind(|before| before.corrects == next.corrects);
             match before.filter(|before| self.within_window(before, &next)) {
                 Some(before) => before.join(next, ShiftCause::Bundled),
                 None => joined.push(next),
@@ -150,28 +150,28 @@ impl Pacer<'_> {
     /// What waits in the queue is left as it is, and what was put off to one moment comes then.
     fn within_window(&self, first: &Bundle, next: &Bundle) -> bool {
         let window = first.pacing().map_or(SignedDuration::ZERO, |pacing| pacing.bundle_window);
-        !first.queued()
-            && !next.queued()
+        !first.queued
+            && !next.queued
             && first.snoozed_until() == next.snoozed_until()
             && next.due_at.duration_since(first.due_at) <= window
             && self.speaks_at(next, first.due_at)
     }
 
     fn speaks_at(&self, bundle: &Bundle, at: Timestamp) -> bool {
-        let speaks = |step: &Candidate| self.ends.speaks(self.facts, step.treatment, step.step, at);
+        let Chart { facts, ends, .. } = self.chart;
+        let speaks = |step: &Candidate| ends.speaks(facts, step.treatment, step.step, at);
         bundle.steps.iter().all(speaks)
     }
 
     /// A wall-clock reminder too soon after another waits until the gap has passed; where its
     /// use-by or quiet hours do not allow that, it stays: an instruction in time comes first.
     fn keep_gaps(&self, bundles: &mut [Bundle]) {
-        let mut before: Vec<Timestamp> = self.delivered().collect();
+        let mut before: BTreeSet<Timestamp> = self.delivered().collect();
         for bundle in bundles.iter_mut() {
             let gap = bundle.pacing().map_or(SignedDuration::ZERO, |pacing| pacing.min_gap);
-            let near = before
-                .iter()
-                .filter(|at| **at <= bundle.due_at && bundle.due_at.duration_since(**at) < gap);
-            if let Some(to) = near.max().and_then(|at| at.checked_add(gap).ok())
+            let last = before.range(..=bundle.due_at).next_back();
+            let near = last.filter(|at| bundle.due_at.duration_since(**at) < gap);
+            if let Some(to) = near.and_then(|at| at.checked_add(gap).ok())
                 && bundle.movable()
                 && bundle.use_by().is_some_and(|use_by| to < use_by)
                 && self.audible(bundle, to)
@@ -182,66 +182,69 @@ impl Pacer<'_> {
                     step.shift(ShiftCause::MinGap, to);
                 }
             }
-            before.push(bundle.due_at);
+            before.insert(bundle.due_at);
         }
         bundles.sort_by_key(|bundle| bundle.due_at);
     }
 
     fn audible(&self, bundle: &Bundle, at: Timestamp) -> bool {
         let usual = bundle.pacing().map(|pacing| pacing.quiet_hours);
-        let quiet = self.facts.person.quiet_hours.or(usual);
-        quiet.is_none_or(|quiet| around(quiet, &self.facts.person.zone, at).is_none())
+        let person = &self.chart.facts.person;
+        let quiet = person.quiet_hours.or(usual);
+        quiet.is_none_or(|quiet| around(quiet, &person.zone, at).is_none())
     }
 
     /// While a local day has more reminders than it should, its two nearest neighbours are said
     /// together at the earlier one's moment. Nothing is left out for being one too many.
-    fn limit_days(&self, bundles: &mut Vec<Bundle>) {
-        let mut days: Vec<Date> = bundles.iter().map(|bundle| self.day(bundle.due_at)).collect();
-        days.dedup();
-        for day in days {
-            let delivered = self.delivered().filter(|at| self.day(*at) == day).count();
-            loop {
-                let today: Vec<usize> = (0..bundles.len())
-                    .filter(|i| bundles.get(*i).is_some_and(|b| self.day(b.due_at) == day))
-                    .collect();
-                let limit = today.first().and_then(|i| bundles.get(*i)?.pacing());
-                let limit = limit.map_or(usize::MAX, |pacing| pacing.max_per_day as usize);
-                if delivered + today.len() <= limit {
-                    break;
-                }
-                let Some(later) = self.nearest(bundles, &today) else { break };
+    fn limit_days<'c>(&self, bundles: Vec<Bundle<'c>>) -> Vec<Bundle<'c>> {
+        let mut delivered: BTreeMap<Date, usize> = BTreeMap::new();
+        for at in self.delivered() {
+            *delivered.entry(self.day(at)).or_default() += 1;
+        }
+        let mut days: BTreeMap<Date, Vec<Bundle<'c>>> = BTreeMap::new();
+        for bundle in bundles {
+            days.entry(self.day(bundle.due_at)).or_default().push(bundle);
+        }
+        for (day, bundles) in &mut days {
+            let delivered = delivered.get(day).copied().unwrap_or(0);
+            let limit = bundles.first().and_then(Bundle::pacing);
+            let limit = limit.map_or(usize::MAX, |pacing| pacing.max_per_day as usize);
+            while limit < delivered + bundles.len() {
+                let Some(later) = self.nearest(bundles) else { break };
                 let joined = bundles.remove(later);
                 if let Some(earlier) = bundles.get_mut(later - 1) {
                     earlier.join(joined, ShiftCause::MaxPerDay);
                 }
             }
         }
+        let mut limited: Vec<_> = days.into_values().flatten().collect();
+        limited.sort_by_key(|bundle| bundle.due_at);
+        limited
     }
 
-    /// The bundle of that day that is nearest to the one before it, and may join it.
-    fn nearest(&self, bundles: &[Bundle], today: &[usize]) -> Option<usize> {
-        let pairs = today.windows(2).filter_map(|pair| {
-            let [earlier, later] = pair else { return None };
-            let (first, next) = (bundles.get(*earlier)?, bundles.get(*later)?);
-            let fixed = first.queued() || first.snoozed_until().is_some();
-            let alike = first.corrects() == next.corrects();
+    /// The place of the bundle that is nearest to the one before it, and may join it.
+    fn nearest(&self, today: &[Bundle]) -> Option<usize> {
+        let pairs = today.windows(2).enumerate().filter_map(|(place, pair)| {
+            let [first, next] = pair else { return None };
+            let fixed = first.queued || first.snoozed_until().is_some();
+            let alike = first.corrects == next.corrects;
             let may = next.movable() && !fixed && alike && self.speaks_at(next, first.due_at);
-            may.then(|| (next.due_at.duration_since(first.due_at), *later))
+            may.then(|| (next.due_at.duration_since(first.due_at), place + 1))
         });
         pairs.min().map(|(_, later)| later)
     }
 
     fn day(&self, at: Timestamp) -> Date {
-        at.to_zoned(self.facts.person.zone.tz().clone()).date()
+        at.to_zoned(self.chart.facts.person.zone.tz().clone()).date()
     }
 
     /// When the phone showed, or is about to show, what can no longer be moved.
     fn delivered(&self) -> impl Iterator<Item = Timestamp> {
         let shown = |standing: &&Standing| match standing.state {
             ReminderState::Sent => true,
-            ReminderState::Claimed => may_go_out(self.facts, standing),
+            ReminderState::Claimed => self.chart.may_go_out(standing),
             _ => false,
         };
-        self.facts.standing.iter().filter(shown).map(|standing| standing.due_at)
+        self.chart.facts.standing.iter().filter(shown).map(|standing| standing.due_at)
     }
 }

@@ -10,14 +10,20 @@
 //! Treatments that were recorded after a reminder was sent are none of its mistakes: they speak for
 //! themselves.
 
+mod past;
+
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::ends::{End, Ends};
-use super::{Facts, Key, ReminderState, Standing, TreatmentFacts};
+use super::chart::Chart;
+use super::ends::End;
+use super::{Key, ReminderState, Standing, TreatmentFacts};
+use crate::ids::TreatmentId;
 use crate::protocol::{Clause, Moment, Rule, RuleId, RuleKind, Step, StepId, Texts, When};
+use past::Longer;
+pub(super) use past::Past;
 
 /// What a reminder said, kept when it was sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,58 +55,135 @@ pub(super) struct Correction<'f> {
     pub(super) use_by: Timestamp,
 }
 
-/// The corrections that are due to this patient; what is planned already is among them.
-pub(super) fn corrections(facts: &Facts, now: Timestamp) -> Vec<Correction<'_>> {
-    // Whoever was told nothing needs nothing set right.
-    if facts.standing.iter().all(|row| row.said.is_none()) {
-        return Vec::new();
-    }
-    let mut needed: Vec<_> = facts
-        .treatments
-        .iter()
-        .filter(|treatment| treatment.voided)
-        .filter_map(|treatment| mistake(facts, treatment, now))
-        .collect();
-    let mut longer: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for wrong in too_short(facts, now) {
-        longer.entry(wrong.treatment.id).or_default().push(wrong);
-    }
-    needed.extend(longer.into_values().filter_map(|wrong| change(facts, &wrong, now)));
-    needed
-}
-
-/// What these steps tell of the ends of rules, and of the next session, with all that is known now.
-pub(super) fn told(
-    facts: &Facts,
-    corrections: &[Correction<'_>],
-    steps: &[Key],
-) -> BTreeMap<RuleId, Option<Timestamp>> {
-    let ends = Ends::of(facts);
-    let mut told = BTreeMap::new();
-    for key in steps {
-        let correction = corrections.iter().find(|correction| &correction.key == key);
-        let treatment = facts.treatment(key.treatment);
-        let booked = treatment.and_then(|treatment| treatment.next_session_at);
-        if let (Some(treatment), Some(booked)) = (treatment, booked)
-            && let Some(step) = treatment.protocol.step(&key.step)
-        {
-            let rules = appointments(treatment, step);
-            told.extend(rules.map(|rule| (rule.id.clone(), Some(booked))));
+impl<'f> Chart<'f> {
+    /// The corrections that are due to this patient; what is planned already is among them.
+    pub(super) fn corrections(&self, now: Timestamp) -> Vec<Correction<'f>> {
+        let voided = self.facts.treatments.iter().filter(|treatment| treatment.voided);
+        let mut needed: Vec<_> =
+            voided.filter_map(|treatment| self.mistake(treatment, now)).collect();
+        let mut changed: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for longer in self.past.longer(now) {
+            changed.entry(longer.treatment.id).or_default().push(longer);
         }
-        let rules = match (correction, treatment) {
-            (Some(correction), _) => instructions(correction.treatment, &correction.step),
-            (None, Some(treatment)) if !treatment.voided => rules(treatment, &key.step),
-            (None, _) => continue,
+        needed.extend(changed.into_values().filter_map(|longer| self.change(&longer, now)));
+        needed
+    }
+
+    /// The correction of that name, if it is due then.
+    pub(super) fn correction(&self, key: &Key, now: Timestamp) -> Option<Correction<'f>> {
+        if !key.step.is_correction() {
+            return None;
+        }
+        let found = if key.step == StepId::disregard() {
+            let treatment = self.treatment(key.treatment)?;
+            self.mistake(treatment, now).filter(|_| treatment.voided)
+        } else {
+            let mut longer = self.past.longer(now);
+            longer.retain(|longer| longer.treatment.id == key.treatment);
+            self.change(&longer, now)
         };
-        for rule in rules {
-            match ends.get(&rule.id) {
-                Some(End::At(end)) => drop(told.insert(rule.id.clone(), Some(end))),
-                Some(End::Open) => drop(told.insert(rule.id.clone(), None)),
-                None => {}
+        found.filter(|found| found.key == *key)
+    }
+
+    /// What these steps tell of the ends of rules, and of the next session, with all that is known now.
+    pub(super) fn told(
+        &self,
+        corrections: &BTreeMap<Key, Correction<'_>>,
+        steps: &[Key],
+    ) -> BTreeMap<RuleId, Option<Timestamp>> {
+        let mut told = BTreeMap::new();
+        for key in steps {
+            let treatment = self.treatment(key.treatment);
+            let booked = treatment.and_then(|treatment| treatment.next_session_at);
+            if let (Some(treatment), Some(booked)) = (treatment, booked)
+                && let Some(step) = treatment.protocol.step(&key.step)
+            {
+                let rules = appointments(treatment, step);
+                told.extend(rules.map(|rule| (rule.id.clone(), Some(booked))));
+            }
+            let rules = match (corrections.get(key), treatment) {
+                (Some(correction), _) => instructions(correction.treatment, &correction.step),
+                (None, Some(treatment)) if !treatment.voided => rules(treatment, &key.step),
+                (None, _) => continue,
+            };
+            for rule in rules {
+                match self.ends.get(&rule.id) {
+                    Some(End::At(end)) => drop(told.insert(rule.id.clone(), Some(end))),
+                    Some(End::Open) => drop(told.insert(rule.id.clone(), None)),
+                    None => {}
+                }
             }
         }
+        told
     }
-    told
+
+    /// What became of the rules of one treatment, in one push.
+    fn change(&self, longer: &[Longer<'f>], now: Timestamp) -> Option<Correction<'f>> {
+        let treatment = longer.first()?.treatment;
+        let before = |key: &Key| {
+            key.treatment == treatment.id
+                && key.step.is_correction()
+                && key.step != StepId::disregard()
+        };
+        let over: Vec<_> = self.over(treatment.id, before).collect();
+        let key = Key { treatment: treatment.id, step: StepId::correction(over.len() + 1) };
+        let nominal_at = self.past.waiting(&key).unwrap_or(now);
+        let use_by = longer.iter().map(|longer| longer.until).max()?.instant(nominal_at);
+        // One that could not be sent is not tried again under another name.
+        if over.iter().any(|row| row.said.is_none() && use_by <= row.use_by()) {
+            return None;
+        }
+        let mut rules: Vec<_> = longer.iter().map(|longer| longer.rule).collect();
+        let place = |id: &RuleId| treatment.protocol.rules.iter().position(|rule| &rule.id == id);
+        rules.sort_by_key(|rule| place(&rule.id));
+        let step = step(key.step.clone(), texts(CHANGED), None, &rules);
+        Some(Correction { key, treatment, step, nominal_at, use_by })
+    }
+
+    /// Takes back what was said for a voided treatment, if any of it would still be followed.
+    fn mistake(&self, treatment: &'f TreatmentFacts, now: Timestamp) -> Option<Correction<'f>> {
+        let key = Key { treatment: treatment.id, step: StepId::disregard() };
+        if self.over(treatment.id, |before| *before == key).next().is_some() {
+            return None;
+        }
+        let (mut gone, mut kept) = (Vec::new(), Vec::new());
+        let said = self.past.about(treatment.id).filter_map(|row| row.said.as_ref());
+        for (rule, until) in said.flat_map(|said| &said.until) {
+            let until = until.map_or(End::Open, End::At);
+            let rule = treatment.protocol.rule(rule).filter(|rule| is_instruction(rule));
+            let Some(rule) = rule else { continue };
+            if until <= End::At(now) || self.facts.person.muted.contains(&rule.id) {
+                continue;
+            }
+            match self.ends.get(&rule.id) {
+                Some(end) if until <= end => kept.push(rule),
+                Some(end) if End::At(now) < end => {
+                    kept.push(rule);
+                    gone.push(until);
+                }
+                _ => gone.push(until),
+            }
+        }
+        // A correction that waits keeps the moment at which it was found to be needed.
+        let nominal_at = self.past.waiting(&key).unwrap_or(now);
+        let use_by = gone.into_iter().max()?.instant(nominal_at);
+        let of_protocol = treatment.protocol.rules.iter();
+        let kept: Vec<_> =
+            of_protocol.filter(|rule| kept.iter().any(|kept| kept.id == rule.id)).collect();
+        let says = texts(if kept.is_empty() { DISREGARD } else { STILL_COUNTS });
+        let step = step(key.step.clone(), texts(MISTAKE), Some(says), &kept);
+        Some(Correction { key, treatment, step, nominal_at, use_by })
+    }
+
+    /// The reminders about the treatment, with such a step, that were sent or never will be.
+    fn over(
+        &self,
+        treatment: TreatmentId,
+        step: impl Fn(&Key) -> bool,
+    ) -> impl Iterator<Item = &'f Standing> {
+        let over = self.past.about(treatment).filter(|row| is_over(row));
+        over.filter(move |row| row.members.iter().any(|member| step(&member.key)))
+    }
 }
 
 /// What a step of the treatment's protocol is about. A protocol that replaced another may have no
@@ -135,143 +218,10 @@ fn is_instruction(rule: &Rule) -> bool {
     matches!(rule.kind, RuleKind::Avoid | RuleKind::Do)
 }
 
-/// A rule that holds longer than the patient was told.
-struct Wrong<'f> {
-    /// The treatment that it holds longest for.
-    treatment: &'f TreatmentFacts,
-    rule: &'f Rule,
-    until: End,
-}
-
-fn too_short(facts: &Facts, now: Timestamp) -> Vec<Wrong<'_>> {
-    let told = last_told(facts);
-    let mut wrong: Vec<Wrong<'_>> = Vec::new();
-    for (row, sent_at) in heard(facts) {
-        let ends = Ends::known_at(facts, sent_at);
-        let treatments = row.members.iter().filter_map(|member| {
-            let treatment = facts.treatment(member.key.treatment)?;
-            let counts = !treatment.voided && !member.key.step.is_correction();
-            counts.then_some((treatment, &member.key.step))
-        });
-        for rule in treatments.flat_map(|(treatment, step)| rules(treatment, step)) {
-            let Some((until, of)) = ends.longest(&rule.id) else { continue };
-            let known = told.get(&rule.id).is_some_and(|told| until <= *told);
-            let seen = wrong.iter().any(|wrong| wrong.rule.id == rule.id);
-            let muted = facts.person.muted.contains(&rule.id);
-            if known || seen || muted || until <= End::At(now) {
-                continue;
-            }
-            let rule = of.protocol.rule(&rule.id).unwrap_or(rule);
-            wrong.push(Wrong { treatment: of, rule, until });
-        }
-    }
-    wrong
-}
-
-/// The end of each rule as the patient heard it last.
-fn last_told(facts: &Facts) -> BTreeMap<&RuleId, End> {
-    let mut told: BTreeMap<&RuleId, (Timestamp, End)> = BTreeMap::new();
-    for row in &facts.standing {
-        let (Some(said), Some(at)) = (&row.said, row.sent_at) else { continue };
-        for (rule, until) in &said.until {
-            let heard = (at, until.map_or(End::Open, End::At));
-            told.entry(rule).and_modify(|last| *last = heard.max(*last)).or_insert(heard);
-        }
-    }
-    told.into_iter().map(|(rule, (_, end))| (rule, end)).collect()
-}
-
-/// The reminders that were sent, and when.
-fn heard(facts: &Facts) -> impl Iterator<Item = (&Standing, Timestamp)> {
-    let said = facts.standing.iter().filter(|row| row.said.is_some());
-    said.filter_map(|row| Some((row, row.sent_at?)))
-}
-
-/// What became of the rules of one treatment, in one push.
-fn change<'f>(facts: &'f Facts, wrong: &[Wrong<'f>], now: Timestamp) -> Option<Correction<'f>> {
-    let treatment = wrong.first()?.treatment;
-    let before = |key: &Key| {
-        key.treatment == treatment.id && key.step.is_correction() && key.step != StepId::disregard()
-    };
-    let over: Vec<_> = over(facts, before).collect();
-    let key = Key { treatment: treatment.id, step: StepId::correction(over.len() + 1) };
-    let nominal_at = needed_since(facts, &key, now);
-    let use_by = wrong.iter().map(|wrong| wrong.until).max()?.instant(nominal_at);
-    // One that could not be sent is not tried again under another name.
-    if over.iter().any(|row| row.said.is_none() && use_by <= row.use_by()) {
-        return None;
-    }
-    let mut rules: Vec<_> = wrong.iter().map(|wrong| wrong.rule).collect();
-    let place = |id: &RuleId| treatment.protocol.rules.iter().position(|rule| &rule.id == id);
-    rules.sort_by_key(|rule| place(&rule.id));
-    let step = step(key.step.clone(), texts(CHANGED), None, &rules);
-    Some(Correction { key, treatment, step, nominal_at, use_by })
-}
-
-/// Takes back what was said for a voided treatment, if any of it would still be followed.
-fn mistake<'f>(
-    facts: &'f Facts,
-    treatment: &'f TreatmentFacts,
-    now: Timestamp,
-) -> Option<Correction<'f>> {
-    let key = Key { treatment: treatment.id, step: StepId::disregard() };
-    if over(facts, |before| *before == key).next().is_some() {
-        return None;
-    }
-    let about = |row: &&Standing| {
-        row.said.is_some() && row.members.iter().any(|one| one.key.treatment == treatment.id)
-    };
-    let ends = Ends::of(facts);
-    let (mut gone, mut kept) = (Vec::new(), Vec::new());
-    for row in facts.standing.iter().filter(about) {
-        let said = row.said.iter().flat_map(|said| &said.until);
-        for (rule, until) in said {
-            let until = until.map_or(End::Open, End::At);
-            let rule = treatment.protocol.rule(rule).filter(|rule| is_instruction(rule));
-            let Some(rule) = rule else { continue };
-            if until <= End::At(now) || facts.person.muted.contains(&rule.id) {
-                continue;
-            }
-            match ends.get(&rule.id) {
-                Some(end) if until <= end => kept.push(rule),
-                Some(end) if End::At(now) < end => {
-                    kept.push(rule);
-                    gone.push(until);
-                }
-                _ => gone.push(until),
-            }
-        }
-    }
-    let nominal_at = needed_since(facts, &key, now);
-    let use_by = gone.into_iter().max()?.instant(nominal_at);
-    let of_protocol = treatment.protocol.rules.iter();
-    let kept: Vec<_> =
-        of_protocol.filter(|rule| kept.iter().any(|kept| kept.id == rule.id)).collect();
-    let says = texts(if kept.is_empty() { DISREGARD } else { STILL_COUNTS });
-    let step = step(key.step.clone(), texts(MISTAKE), Some(says), &kept);
-    Some(Correction { key, treatment, step, nominal_at, use_by })
-}
-
-/// The reminders with such a step that were sent, or never will be.
-fn over(facts: &Facts, step: impl Fn(&Key) -> bool) -> impl Iterator<Item = &Standing> {
-    let over = facts.standing.iter().filter(|row| is_over(row));
-    over.filter(move |row| row.members.iter().any(|member| step(&member.key)))
-}
-
 /// Sent, or never to be sent.
 fn is_over(row: &Standing) -> bool {
     row.said.is_some()
         || matches!(row.state, ReminderState::Sent | ReminderState::Expired | ReminderState::Failed)
-}
-
-/// A correction that waits keeps the moment at which it was found to be needed.
-fn needed_since(facts: &Facts, key: &Key, now: Timestamp) -> Timestamp {
-    let waits = facts
-        .standing
-        .iter()
-        .filter(|row| matches!(row.state, ReminderState::Planned | ReminderState::Claimed));
-    let mut members = waits.flat_map(|row| &row.members);
-    members.find(|member| &member.key == key).map_or(now, |member| member.nominal_at)
 }
 
 fn step(id: StepId, title: Texts, says: Option<Texts>, rules: &[&Rule]) -> Step {

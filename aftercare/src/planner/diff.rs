@@ -33,12 +33,13 @@ pub struct Change {
 pub fn diff(facts: &Facts, plan: &Plan) -> Vec<Change> {
     let stored: BTreeMap<_, _> = facts.standing.iter().map(|row| (&row.key, row)).collect();
     let planned: BTreeMap<_, _> = plan.reminders.iter().map(|row| (&row.key, row)).collect();
+    let put_off = facts.put_off();
     let changes = plan.steps.iter().filter_map(|(key, outcome)| {
         let row = stored.get(key).copied();
         match (planned.get(key), &outcome.fate) {
             (Some(planned), _) => keep(planned, row, facts.reachable),
             (None, _) if row.is_some_and(|row| settled(row.state)) => None,
-            (None, fate) => end(key, fate, outcome, row, facts.put_off_to(key)),
+            (None, fate) => end(key, fate, outcome, row, put_off.get(key).copied()),
         }
     });
     changes.collect()

@@ -1,5 +1,6 @@
 //! When rules end, over all of a patient's treatments: where two overlap, the later end wins.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
@@ -16,26 +17,35 @@ pub(super) enum End {
     Open,
 }
 
-/// The latest end of every rule that concerns the patient, and whose it is.
+/// When each rule that concerns the patient ends, and how that came to be known.
 #[derive(Debug)]
-pub(super) struct Ends<'f>(BTreeMap<&'f RuleId, (End, &'f TreatmentFacts)>);
+pub(super) struct Ends<'f>(BTreeMap<&'f RuleId, Vec<Latest<'f>>>);
+
+/// The latest end of a rule, from when its treatment was recorded until one that holds longer was.
+#[derive(Debug)]
+struct Latest<'f> {
+    since: Timestamp,
+    end: End,
+    /// The treatment's place among the patient's: of equal ends the first one's counts.
+    place: usize,
+    treatment: &'f TreatmentFacts,
+}
 
 impl<'f> Ends<'f> {
+    /// With all that is known of the treatments now.
     pub(super) fn of(facts: &'f Facts) -> Self {
-        Self::known_at(facts, Timestamp::MAX)
-    }
-
-    /// Those of the treatments that were recorded by then, with all that is known of them now.
-    pub(super) fn known_at(facts: &'f Facts, at: Timestamp) -> Self {
-        let mut ends = BTreeMap::new();
-        let counts = |treatment: &&TreatmentFacts| !treatment.voided && treatment.recorded_at <= at;
-        for treatment in facts.treatments.iter().filter(counts) {
+        let treatments = facts.treatments.iter().enumerate();
+        let mut recorded: Vec<_> = treatments.filter(|(_, treatment)| !treatment.voided).collect();
+        recorded.sort_by_key(|(_, treatment)| treatment.recorded_at);
+        let mut ends: BTreeMap<_, Vec<Latest>> = BTreeMap::new();
+        for (place, treatment) in recorded {
             for rule in treatment.protocol.rules.iter().filter(|rule| treatment.concerns(rule)) {
-                let end = end(facts, treatment, rule);
-                let end = end.map_or(End::Open, End::At);
-                let known = ends.entry(&rule.id).or_insert((end, treatment));
-                if known.0 < end {
-                    *known = (end, treatment);
+                let end = end(facts, treatment, rule).map_or(End::Open, End::At);
+                let known = ends.entry(&rule.id).or_default();
+                let longer =
+                    |last: &Latest| (last.end, Reverse(last.place)) < (end, Reverse(place));
+                if known.last().is_none_or(longer) {
+                    known.push(Latest { since: treatment.recorded_at, end, place, treatment });
                 }
             }
         }
@@ -44,12 +54,19 @@ impl<'f> Ends<'f> {
 
     /// The rule's latest end; `None` when it concerns no treatment.
     pub(super) fn get(&self, rule: &RuleId) -> Option<End> {
-        self.longest(rule).map(|(end, _)| end)
+        self.0.get(rule)?.last().map(|latest| latest.end)
     }
 
-    /// The same, and the treatment that it holds so long for.
-    pub(super) fn longest(&self, rule: &RuleId) -> Option<(End, &'f TreatmentFacts)> {
-        self.0.get(rule).copied()
+    /// The rule's latest end over the treatments that were recorded by then, and the treatment that it
+    /// holds so long for.
+    pub(super) fn known_at(
+        &self,
+        rule: &RuleId,
+        at: Timestamp,
+    ) -> Option<(End, &'f TreatmentFacts)> {
+        let known = self.0.get(rule)?;
+        let last = known.partition_point(|latest| latest.since <= at).checked_sub(1)?;
+        known.get(last).map(|latest| (latest.end, latest.treatment))
     }
 
     /// Whether the step has something to say at that instant.

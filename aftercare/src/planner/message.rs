@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::correction::{Correction, Said, corrections, told};
-use super::ends::{End, Ends, concerns, muted};
+use super::chart::Chart;
+use super::correction::{Correction, Said};
+use super::ends::{End, concerns, muted};
 use super::speech::Words;
-use super::{CourseState, Facts, Key, TreatmentFacts};
-use crate::ids::TreatmentId;
+use super::{Facts, Key, TreatmentFacts};
 use crate::protocol::{Clause, RuleId, RuleKind, Step, When};
 
 /// A notification's words. They never name the patient, the clinic or the treatment.
@@ -28,85 +28,79 @@ impl From<Said> for Message {
     }
 }
 
-/// What these steps say at that instant; `None` when no clause of theirs holds.
-///
-/// A rule that several of them speak of is said once, with the later end.
-#[must_use]
-pub fn message(
-    facts: &Facts,
-    courses: &BTreeMap<TreatmentId, CourseState>,
-    steps: &[Key],
-    at: Timestamp,
-) -> Option<Message> {
-    message_of(facts, courses, &corrections_among(facts, steps, at), steps, at)
-}
-
-/// What these steps say at that instant, and what the patient is told by it; `None` as in
-/// [`message`].
-#[must_use]
-pub fn say(
-    facts: &Facts,
-    courses: &BTreeMap<TreatmentId, CourseState>,
-    steps: &[Key],
-    at: Timestamp,
-) -> Option<Said> {
-    let corrections = corrections_among(facts, steps, at);
-    let message = message_of(facts, courses, &corrections, steps, at)?;
-    let until = told(facts, &corrections, steps);
-    Some(Said { title: message.title, body: message.body, rule_ids: message.rule_ids, until })
-}
-
-/// The corrections that are needed at that instant, if any of the steps is one.
-fn corrections_among<'f>(facts: &'f Facts, steps: &[Key], at: Timestamp) -> Vec<Correction<'f>> {
-    let any = steps.iter().any(|key| key.step.is_correction());
-    if any { corrections(facts, at) } else { Vec::new() }
-}
-
-fn message_of(
-    facts: &Facts,
-    courses: &BTreeMap<TreatmentId, CourseState>,
-    corrections: &[Correction<'_>],
-    steps: &[Key],
-    at: Timestamp,
-) -> Option<Message> {
-    let mut speech = Speech { facts, courses, ends: Ends::of(facts), at, said: BTreeSet::new() };
-    let mut title = None;
-    let (mut sentences, mut rule_ids) = (Vec::new(), Vec::new());
-    for (treatment, step) in steps.iter().filter_map(|key| find(facts, corrections, key)) {
-        if treatment.voided && !step.id.is_correction() {
-            continue;
-        }
-        for clause in &step.clauses {
-            let Some(sentence) = speech.say(treatment, clause) else { continue };
-            title.get_or_insert_with(|| step.title.get(&facts.person.locale).to_owned());
-            if !sentences.contains(&sentence) {
-                sentences.push(sentence);
-            }
-            if let When::During(rule) = &clause.when {
-                rule_ids.push(rule.clone());
-            }
-        }
+impl<'f> Chart<'f> {
+    /// What these steps say at that instant; `None` when no clause of theirs holds.
+    ///
+    /// A rule that several of them speak of is said once, with the later end.
+    #[must_use]
+    pub fn message(&self, steps: &[Key], at: Timestamp) -> Option<Message> {
+        self.message_of(&self.corrections_among(steps, at), steps, at)
     }
-    Some(Message { title: title?, body: sentences.join(" "), rule_ids })
-}
 
-/// The same, for showing what is not going to be sent: at least the heading is always there.
-#[must_use]
-pub fn describe(
-    facts: &Facts,
-    courses: &BTreeMap<TreatmentId, CourseState>,
-    steps: &[Key],
-    at: Timestamp,
-) -> Message {
-    message(facts, courses, steps, at).unwrap_or_else(|| {
-        let step = steps.first().and_then(|key| find(facts, &[], key)).map(|(_, step)| step);
-        let title = step.map(|step| step.title.get(&facts.person.locale).to_owned());
-        Message {
-            title: title.unwrap_or_default(),
-            body: String::new(),
-            rule_ids: step.map(rules_of).unwrap_or_default(),
+    /// What these steps say at that instant, and what the patient is told by it; `None` as in
+    /// [`Chart::message`].
+    #[must_use]
+    pub fn say(&self, steps: &[Key], at: Timestamp) -> Option<Said> {
+        let corrections = self.corrections_among(steps, at);
+        let message = self.message_of(&corrections, steps, at)?;
+        let until = self.told(&corrections, steps);
+        Some(Said { title: message.title, body: message.body, rule_ids: message.rule_ids, until })
+    }
+
+    /// The same, for showing what is not going to be sent: at least the heading is always there.
+    #[must_use]
+    pub fn describe(&self, steps: &[Key], at: Timestamp) -> Message {
+        self.message(steps, at).unwrap_or_else(|| {
+            let step = steps.first().and_then(|key| self.step(key)).map(|(_, step)| step);
+            let title = step.map(|step| step.title.get(&self.facts.person.locale).to_owned());
+            Message {
+                title: title.unwrap_or_default(),
+                body: String::new(),
+                rule_ids: step.map(rules_of).unwrap_or_default(),
+            }
+        })
+    }
+
+    /// The step of the treatment's protocol.
+    pub(super) fn step(&self, key: &Key) -> Option<(&'f TreatmentFacts, &'f Step)> {
+        let treatment = self.treatment(key.treatment)?;
+        Some((treatment, treatment.protocol.step(&key.step)?))
+    }
+
+    fn corrections_among(&self, steps: &[Key], at: Timestamp) -> BTreeMap<Key, Correction<'f>> {
+        let corrections = steps.iter().filter_map(|key| self.correction(key, at));
+        corrections.map(|correction| (correction.key.clone(), correction)).collect()
+    }
+
+    fn message_of(
+        &self,
+        corrections: &BTreeMap<Key, Correction<'_>>,
+        steps: &[Key],
+        at: Timestamp,
+    ) -> Option<Message> {
+        let mut speech = Speech { chart: self, at, said: BTreeSet::new() };
+        let locale = &self.facts.person.locale;
+        let mut title = None;
+        let (mut sentences, mut rule_ids) = (Vec::new(), Vec::new());
+        for key in steps {
+            let corrected = corrections.get(key).map(|one| (one.treatment, &one.step));
+            let Some((treatment, step)) = corrected.or_else(|| self.step(key)) else { continue };
+            if treatment.voided && !step.id.is_correction() {
+                continue;
+            }
+            for clause in &step.clauses {
+                let Some(sentence) = speech.say(treatment, clause) else { continue };
+                title.get_or_insert_with(|| step.title.get(locale).to_owned());
+                if !sentences.contains(&sentence) {
+                    sentences.push(sentence);
+                }
+                if let When::During(rule) = &clause.when {
+                    rule_ids.push(rule.clone());
+                }
+            }
         }
-    })
+        Some(Message { title: title?, body: sentences.join(" "), rule_ids })
+    }
 }
 
 /// The rules that a step speaks of while they hold.
@@ -118,32 +112,19 @@ pub(crate) fn rules_of(step: &Step) -> Vec<RuleId> {
     step.clauses.iter().filter_map(during).collect()
 }
 
-fn find<'f>(
-    facts: &'f Facts,
-    corrections: &'f [Correction<'_>],
-    key: &Key,
-) -> Option<(&'f TreatmentFacts, &'f Step)> {
-    if let Some(correction) = corrections.iter().find(|correction| &correction.key == key) {
-        return Some((correction.treatment, &correction.step));
-    }
-    let treatment = facts.treatment(key.treatment)?;
-    Some((treatment, treatment.protocol.step(&key.step)?))
-}
-
-struct Speech<'f> {
-    facts: &'f Facts,
-    courses: &'f BTreeMap<TreatmentId, CourseState>,
-    ends: Ends<'f>,
+struct Speech<'c> {
+    chart: &'c Chart<'c>,
     at: Timestamp,
     said: BTreeSet<RuleId>,
 }
 
-impl<'f> Speech<'f> {
+impl Speech<'_> {
     /// The clause in words, if it holds and its rule was not said before.
-    fn say(&mut self, treatment: &'f TreatmentFacts, clause: &'f Clause) -> Option<String> {
-        let fits = concerns(self.facts, treatment, clause)
-            && !muted(&self.facts.person.muted, clause)
-            && self.ends.holds(clause, self.at);
+    fn say(&mut self, treatment: &TreatmentFacts, clause: &Clause) -> Option<String> {
+        let Chart { facts, courses, ends, .. } = self.chart;
+        let fits = concerns(facts, treatment, clause)
+            && !muted(&facts.person.muted, clause)
+            && ends.holds(clause, self.at);
         let rule = clause.when.rule().and_then(|id| treatment.protocol.rule(id));
         if !fits {
             return None;
@@ -155,20 +136,20 @@ impl<'f> Speech<'f> {
             return None;
         }
         let texts = clause.text.as_ref().or_else(|| rule.map(|rule| &rule.push))?;
-        let locale = &self.facts.person.locale;
+        let locale = &facts.person.locale;
         let words = Words::of(texts.locale_for(locale));
-        let zone = self.facts.person.zone.tz();
-        let until = || match self.ends.get(clause.when.rule()?)? {
+        let zone = facts.person.zone.tz();
+        let until = || match ends.get(clause.when.rule()?)? {
             End::At(end) => Some(words.moment(end, self.at, zone)),
             End::Open => None,
         };
-        let course = self.courses.get(&treatment.id);
+        let course = courses.get(&treatment.id);
         Some(fill(texts.get(locale), |word| match word {
             "until" => until(),
             "session" => course.map(|course| (course.session + 1).to_string()),
             "of" => course.map(|course| course.of.to_string()),
             "appointment" => treatment.next_session_at.map(|at| words.moment(at, self.at, zone)),
-            slot => slot_text(self.facts, treatment, slot),
+            slot => slot_text(facts, treatment, slot),
         }))
     }
 }

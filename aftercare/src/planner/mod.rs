@@ -5,6 +5,7 @@
 //! the difference between two plans is found by [`Key`], which never changes.
 
 mod bundle;
+mod chart;
 mod correction;
 mod course;
 mod diff;
@@ -25,20 +26,19 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use chart::Chart;
 pub use correction::Said;
 pub use course::{CourseState, courses};
 pub use diff::{Change, diff};
 pub use explain::{explain, explain_shift};
-pub use message::{Message, describe, message, say};
+pub use message::Message;
 pub(crate) use moment::Anchor;
 pub use preview::{
     Preview, PreviewReminder, PreviewRestriction, PreviewSkip, PreviewTreatment, Trial, local,
     preview,
 };
-pub use quiet::quiet_until;
 pub use restriction::{Restriction, in_force, of_treatment, rule_text};
 pub use sheet::{Headings, Sheet, sheet};
-pub use step::{covers, unwanted};
 
 use crate::ids::{PatientId, TreatmentId};
 use crate::locale::Locale;
@@ -294,10 +294,10 @@ pub struct Plan {
 /// Plans everything that is still to come for one patient.
 #[must_use]
 pub fn plan(facts: &Facts, now: Timestamp) -> Plan {
-    let courses = courses(&facts.treatments);
-    let corrections = correction::corrections(facts, now);
-    let (candidates, mut steps) = step::candidates(facts, &corrections, &courses, now);
-    let reminders = bundle::reminders(facts, &courses, candidates);
+    let chart = Chart::of(facts);
+    let corrections = chart.corrections(now);
+    let (candidates, mut steps) = step::candidates(&chart, &corrections, now);
+    let reminders = bundle::reminders(&chart, candidates);
     for reminder in &reminders {
         for member in &reminder.members {
             let outcome = Outcome {
@@ -334,16 +334,17 @@ impl Standing {
 }
 
 impl Facts {
-    /// The treatment of that id.
-    #[must_use]
-    pub fn treatment(&self, id: TreatmentId) -> Option<&TreatmentFacts> {
-        self.treatments.iter().find(|treatment| treatment.id == id)
-    }
-
-    /// Where the patient put the step off to last, whichever reminder carried it then.
-    fn put_off_to(&self, key: &Key) -> Option<Timestamp> {
-        let carries = |row: &&Standing| row.members.iter().any(|member| member.key == *key);
-        self.standing.iter().filter(carries).filter_map(|row| row.snoozed_until).max()
+    /// Where the patient put each step off to last, whichever reminder carried it then.
+    fn put_off(&self) -> BTreeMap<&Key, Timestamp> {
+        let mut put_off = BTreeMap::new();
+        for row in &self.standing {
+            let Some(until) = row.snoozed_until else { continue };
+            for member in &row.members {
+                let last = put_off.entry(&member.key).or_insert(until);
+                *last = until.max(*last);
+            }
+        }
+        put_off
     }
 }
 

@@ -9,10 +9,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::message::rules_of;
-use super::{
-    Facts, Fate, Key, Person, Planned, Reason, TreatmentFacts, courses, describe, of_treatment,
-    plan,
-};
+use super::{Chart, Facts, Fate, Key, Person, Planned, Reason, TreatmentFacts, of_treatment, plan};
 use crate::ids::TreatmentId;
 use crate::locale::Locale;
 use crate::protocol::{Area, Protocol, RuleId, RuleKind, Step, StepId};
@@ -160,6 +157,7 @@ pub fn preview(trial: Trial) -> Preview {
         reachable: true,
     };
     let plan = plan(&facts, trial.recorded_at);
+    let chart = Chart::of(&facts);
     let skip = |step: &Step| {
         let key = Key { treatment: treatment.id, step: step.id.clone() };
         match plan.steps.get(&key)?.fate {
@@ -169,7 +167,7 @@ pub fn preview(trial: Trial) -> Preview {
     };
     Preview {
         skipped: treatment.protocol.steps.iter().filter_map(skip).collect(),
-        reminders: plan.reminders.iter().map(|planned| reminder(&facts, planned)).collect(),
+        reminders: plan.reminders.iter().map(|planned| reminder(&chart, planned)).collect(),
         restrictions: restrictions(&facts, &treatment),
         treatment: PreviewTreatment {
             protocol: treatment.protocol.slug.clone(),
@@ -194,16 +192,17 @@ fn skipped(treatment: &TreatmentFacts, step: &Step, reason: Reason) -> PreviewSk
     PreviewSkip { step: step.id.clone(), rule_ids, reason }
 }
 
-fn reminder(facts: &Facts, planned: &Planned) -> PreviewReminder {
+fn reminder(chart: &Chart<'_>, planned: &Planned) -> PreviewReminder {
+    let zone = &chart.facts.person.zone;
     let keys: Vec<_> = planned.members.iter().map(|member| member.key.clone()).collect();
-    let said = describe(facts, &courses(&facts.treatments), &keys, planned.due_at);
+    let said = chart.describe(&keys, planned.due_at);
     PreviewReminder {
         steps: keys.into_iter().map(|key| key.step).collect(),
         rule_ids: planned.rule_ids.clone(),
         due_at: planned.due_at,
-        due_local: local(planned.due_at, &facts.person.zone),
+        due_local: local(planned.due_at, zone),
         use_by: planned.use_by,
-        use_by_local: local(planned.use_by, &facts.person.zone),
+        use_by_local: local(planned.use_by, zone),
         title: said.title,
         body: said.body,
     }

@@ -3,6 +3,7 @@
 use jiff::civil::{DateTime, Time};
 use jiff::{SignedDuration, Timestamp};
 
+use super::chart::Chart;
 use super::moment::instant;
 use super::{Facts, Member, TreatmentFacts};
 use crate::protocol::{Moment, QuietHours, Step};
@@ -66,29 +67,28 @@ pub(super) fn around(
     (start <= at && at < end).then_some((start, end))
 }
 
-/// The end of the quiet hours in which a reminder that is about to leave would wake somebody: they
-/// hold now, the patient did not put it off into them, and it has been due for longer than a busy
-/// queue explains.
-#[must_use]
-pub fn quiet_until(
-    facts: &Facts,
-    members: &[Member],
-    (due_at, snoozed): (Timestamp, bool),
-    now: Timestamp,
-) -> Option<Timestamp> {
-    let zone = &facts.person.zone;
-    let of = |member: &Member| facts.treatment(member.key.treatment);
-    let quiet = quiet_hours(facts, members.iter().find_map(of)?);
-    // What sets right what was sent is a step of no protocol.
-    let mut steps = members.iter().filter_map(|member| {
-        let treatment = of(member)?;
-        Some((treatment, treatment.protocol.step(&member.key.step)?))
-    });
-    let (_, end) = around(quiet, zone, now)?;
-    let excused = in_grace(quiet, zone, due_at, now)
-        || (snoozed && put_off_into(quiet, zone, due_at, now))
-        || steps.any(|(treatment, step)| exempt(treatment, step));
-    (!excused).then_some(end)
+impl Chart<'_> {
+    /// The end of the quiet hours in which a reminder that is about to leave would wake somebody: they
+    /// hold now, the patient did not put it off into them, and it has been due for longer than a busy
+    /// queue explains.
+    #[must_use]
+    pub fn quiet_until(
+        &self,
+        members: &[Member],
+        (due_at, snoozed): (Timestamp, bool),
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let zone = &self.facts.person.zone;
+        let of = |member: &Member| self.treatment(member.key.treatment);
+        let quiet = quiet_hours(self.facts, members.iter().find_map(of)?);
+        let (_, end) = around(quiet, zone, now)?;
+        // What sets right what was sent is a step of no protocol.
+        let mut steps = members.iter().filter_map(|member| self.step(&member.key));
+        let excused = in_grace(quiet, zone, due_at, now)
+            || (snoozed && put_off_into(quiet, zone, due_at, now))
+            || steps.any(|(treatment, step)| exempt(treatment, step));
+        (!excused).then_some(end)
+    }
 }
 
 /// Whether `now` lies in the very quiet hours that a reminder was put off into.

@@ -1,6 +1,6 @@
 //! Restrictions: the intervals in which rules hold. Timelines and answers are read off them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -34,15 +34,8 @@ pub struct Restriction {
 /// The restrictions of one treatment, in protocol order; none when it is voided.
 #[must_use]
 pub fn of_treatment(facts: &Facts, treatment: &TreatmentFacts) -> Vec<Restriction> {
-    if treatment.voided {
-        return Vec::new();
-    }
-    let rules = treatment.protocol.rules.iter();
-    rules
-        .filter(|rule| rule.kind != RuleKind::NextSession && treatment.concerns(rule))
-        .map(|rule| restriction(facts, treatment, rule))
-        .filter(|restriction| restriction.until.is_none_or(|until| restriction.from < until))
-        .collect()
+    let held = held(facts, treatment);
+    held.map(|(rule, until)| restriction(facts, treatment, rule, until)).collect()
 }
 
 /// The restrictions of all treatments that are not over at `at`, merged by rule: where two
@@ -52,17 +45,36 @@ pub fn in_force(facts: &Facts, at: Timestamp) -> Vec<Restriction> {
     let mut treatments: Vec<_> = facts.treatments.iter().collect();
     treatments.sort_by_key(|treatment| (treatment.completed_at, treatment.id));
     let mut merged: Vec<Restriction> = Vec::new();
-    let current = treatments.into_iter().flat_map(|treatment| of_treatment(facts, treatment));
-    for next in current.filter(|restriction| restriction.until.is_none_or(|until| at < until)) {
-        let same = |known: &&mut Restriction| {
-            known.rule == next.rule && known.until.is_none_or(|until| next.from <= until)
-        };
-        match merged.iter_mut().find(same) {
-            Some(known) => absorb(known, next),
-            None => merged.push(next),
+    let mut last: BTreeMap<&RuleId, usize> = BTreeMap::new();
+    for treatment in treatments {
+        let current = held(facts, treatment);
+        for (rule, until) in current.filter(|(_, until)| until.is_none_or(|until| at < until)) {
+            let next = restriction(facts, treatment, rule, until);
+            // Those of one rule come one after another: only the last can overlap.
+            let known = last.get(&rule.id).and_then(|place| merged.get_mut(*place));
+            let overlaps =
+                |known: &&mut Restriction| known.until.is_none_or(|until| next.from <= until);
+            if let Some(known) = known.filter(overlaps) {
+                absorb(known, next);
+            } else {
+                last.insert(&rule.id, merged.len());
+                merged.push(next);
+            }
         }
     }
     merged
+}
+
+/// The rules of a treatment that restrict something, and until when; `None` = open-ended.
+fn held<'f>(
+    facts: &Facts,
+    treatment: &'f TreatmentFacts,
+) -> impl Iterator<Item = (&'f Rule, Option<Timestamp>)> {
+    let rules = treatment.protocol.rules.iter().filter(|_| !treatment.voided);
+    let rules = rules.filter(|rule| rule.kind != RuleKind::NextSession && treatment.concerns(rule));
+    rules
+        .map(|rule| (rule, end(facts, treatment, rule)))
+        .filter(|(_, until)| until.is_none_or(|until| treatment.completed_at < until))
 }
 
 /// Treatments come in order of completion, so the later one's words are the newer ones.
@@ -87,14 +99,19 @@ pub fn rule_text(facts: &Facts, treatment: &TreatmentFacts, rule: &Rule) -> Stri
     fill(rule.text.get(&facts.person.locale), |slot| slot_text(facts, treatment, slot))
 }
 
-fn restriction(facts: &Facts, treatment: &TreatmentFacts, rule: &Rule) -> Restriction {
+fn restriction(
+    facts: &Facts,
+    treatment: &TreatmentFacts,
+    rule: &Rule,
+    until: Option<Timestamp>,
+) -> Restriction {
     Restriction {
         rule: rule.id.clone(),
         kind: rule.kind,
         activities: rule.activities.clone(),
         areas: rule.areas.intersection(&treatment.areas).cloned().collect(),
         from: treatment.completed_at,
-        until: end(facts, treatment, rule),
+        until,
         text: rule_text(facts, treatment, rule),
         treatment_ids: vec![treatment.id],
     }

@@ -4,20 +4,16 @@ mod snooze;
 mod timing;
 mod wanted;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-pub(super) use wanted::may_go_out;
-pub use wanted::{covers, unwanted};
-
+use super::chart::Chart;
 use super::correction::Correction;
-use super::ends::Ends;
 use super::{
-    CourseState, Facts, Fate, Key, Outcome, Reason, ReminderState, Shift, ShiftCause, Standing,
+    Facts, Fate, Key, Member, Outcome, Reason, ReminderState, Shift, ShiftCause, Standing,
     TreatmentFacts,
 };
-use crate::ids::TreatmentId;
 use crate::protocol::{Moment, Step};
 
 /// A step that will be said.
@@ -57,19 +53,20 @@ impl Candidate<'_> {
 
 /// The candidates of all treatments, and the fates of all other steps.
 pub(super) fn candidates<'f>(
-    facts: &'f Facts,
+    chart: &Chart<'f>,
     corrections: &'f [Correction<'f>],
-    courses: &BTreeMap<TreatmentId, CourseState>,
     now: Timestamp,
 ) -> (Vec<Candidate<'f>>, BTreeMap<Key, Outcome>) {
-    let view = View { facts, courses, ends: Ends::of(facts), standing: by_member(facts), now };
+    let view = View { chart, put_off: chart.facts.put_off(), rows: rows(chart, now), now };
     let mut candidates: Vec<Candidate<'f>> = Vec::new();
     let mut steps = BTreeMap::new();
-    for treatment in &facts.treatments {
+    for treatment in &chart.facts.treatments {
+        let others = candidates.len();
         for (order, step) in treatment.protocol.steps.iter().enumerate() {
             let key = Key { treatment: treatment.id, step: step.id.clone() };
             let moments = view.snoozed_moments(&key).or_else(|| view.moments(treatment, step));
-            match view.candidate((treatment, step, order), &key, moments, &candidates) {
+            let earlier = candidates.get(others..).unwrap_or_default();
+            match view.candidate((treatment, step, order), &key, moments, earlier) {
                 Ok(candidate) => candidates.push(candidate),
                 Err(fate) => {
                     let nowhere = (treatment.completed_at, treatment.completed_at);
@@ -88,10 +85,9 @@ pub(super) fn candidates<'f>(
             }
         }
     }
-    for standing in facts.standing.iter().filter(|standing| standing.is_open()) {
-        if !steps.contains_key(&standing.key)
-            && !candidates.iter().any(|candidate| candidate.key == standing.key)
-        {
+    let wanted: BTreeSet<&Key> = candidates.iter().map(|candidate| &candidate.key).collect();
+    for standing in chart.facts.standing.iter().filter(|standing| standing.is_open()) {
+        if !steps.contains_key(&standing.key) && !wanted.contains(&standing.key) {
             let fate = Fate::Cancelled(Reason::Amended);
             let use_by = standing.members.first().map_or(standing.due_at, |member| member.use_by);
             let outcome = Outcome { fate, nominal_at: standing.due_at, use_by };
@@ -101,8 +97,21 @@ pub(super) fn candidates<'f>(
     (candidates, steps)
 }
 
-fn by_member(facts: &Facts) -> BTreeMap<&Key, &Standing> {
-    let mut by_member = BTreeMap::new();
+/// The stored reminder that counts for a step.
+#[derive(Debug, Clone, Copy)]
+struct Row<'f> {
+    standing: &'f Standing,
+    /// The step in it.
+    member: &'f Member,
+    /// Whether a step of it is worthless by now.
+    stale: bool,
+    /// Whether it is claimed, and goes out as it is.
+    leaving: bool,
+}
+
+/// The reminders that count, by their steps.
+fn rows<'f>(chart: &Chart<'f>, now: Timestamp) -> BTreeMap<&'f Key, Row<'f>> {
+    let mut by_step = BTreeMap::new();
     let counts = |standing: &&Standing| {
         !matches!(
             standing.state,
@@ -110,19 +119,21 @@ fn by_member(facts: &Facts) -> BTreeMap<&Key, &Standing> {
         )
     };
     // One that was sent may be said again by another: that one speaks for it.
-    let mut rows: Vec<_> = facts.standing.iter().filter(counts).collect();
-    rows.sort_by_key(|row| (row.is_open(), row.due_at));
-    for standing in rows {
-        by_member.extend(standing.members.iter().map(|member| (&member.key, standing)));
+    let mut standing: Vec<_> = chart.facts.standing.iter().filter(counts).collect();
+    standing.sort_by_key(|row| (row.is_open(), row.due_at));
+    for standing in standing {
+        let stale = standing.members.iter().any(|member| member.use_by <= now);
+        let leaving = standing.state == ReminderState::Claimed && chart.may_go_out(standing);
+        let row = |member: &'f Member| (&member.key, Row { standing, member, stale, leaving });
+        by_step.extend(standing.members.iter().map(row));
     }
-    by_member
+    by_step
 }
 
 struct View<'f, 'c> {
-    facts: &'f Facts,
-    courses: &'c BTreeMap<TreatmentId, CourseState>,
-    ends: Ends<'f>,
-    standing: BTreeMap<&'f Key, &'f Standing>,
+    chart: &'c Chart<'f>,
+    put_off: BTreeMap<&'f Key, Timestamp>,
+    rows: BTreeMap<&'f Key, Row<'f>>,
     now: Timestamp,
 }
 
@@ -154,8 +165,8 @@ impl<'f> View<'f, '_> {
         };
         self.time(&mut candidate)?;
         let due_at = candidate.due_at;
-        if self.ends.speaks(self.facts, treatment, step, due_at)
-            || snoozed.is_some_and(|standing| self.any_speaks(standing, due_at))
+        if self.speaks(treatment, step, due_at)
+            || snoozed.is_some_and(|row| self.any_speaks(row.standing, due_at))
         {
             Ok(candidate)
         } else {
@@ -165,13 +176,10 @@ impl<'f> View<'f, '_> {
 
     /// What sets right what was sent keeps to the hours that all else keeps to.
     fn correction(&self, correction: &'f Correction<'f>) -> Result<Candidate<'f>, Fate> {
-        if !self.facts.person.aftercare {
+        if !self.facts().person.aftercare {
             return Err(Fate::Skipped(Reason::Consent));
         }
-        let standing = self.standing.get(&correction.key);
-        if standing.is_some_and(|standing| {
-            standing.state == ReminderState::Claimed && may_go_out(self.facts, standing)
-        }) {
+        if self.rows.get(&correction.key).is_some_and(|row| row.leaving) {
             return Err(Fate::Settled);
         }
         let mut candidate = Candidate {
@@ -188,5 +196,14 @@ impl<'f> View<'f, '_> {
         };
         self.time(&mut candidate)?;
         Ok(candidate)
+    }
+
+    fn facts(&self) -> &'f Facts {
+        self.chart.facts
+    }
+
+    /// Whether the step has something to say at that instant.
+    fn speaks(&self, treatment: &TreatmentFacts, step: &Step, at: Timestamp) -> bool {
+        self.chart.ends.speaks(self.facts(), treatment, step, at)
     }
 }

@@ -322,18 +322,23 @@ impl Tx<'_> {
         patient: &Patient,
         treatment: TreatmentId,
     ) -> Result<Vec<Amendment>, StoreError> {
-        let rows: Vec<Row> = with_conn!(self, |c| amendments::table
+        let rows = with_conn!(self, |c| amendments::table
             .filter(amendments::treatment_id.eq(treatment))
             .select(Row::as_select())
             .load(c))?;
-        let mut all = Vec::with_capacity(rows.len());
-        for row in rows {
-            all.push(row.open(&patient.key)?);
-        }
-        all.sort_by(|a, b| {
-            (a.at, a.event_id.as_deref(), a.id).cmp(&(b.at, b.event_id.as_deref(), b.id))
-        });
-        Ok(all)
+        in_order(rows, patient)
+    }
+
+    /// What was said of any treatment of a patient, in the order in which it counts.
+    ///
+    /// # Errors
+    /// As [`Tx::amendment_by_event`].
+    pub fn amendments_of(&mut self, patient: &Patient) -> Result<Vec<Amendment>, StoreError> {
+        let rows = with_conn!(self, |c| amendments::table
+            .filter(amendments::patient_id.eq(patient.id))
+            .select(Row::as_select())
+            .load(c))?;
+        in_order(rows, patient)
     }
 
     /// Forgets what was received before that instant and still waits for its session.
@@ -390,4 +395,13 @@ impl Row {
             content_hash: self.content_hash,
         })
     }
+}
+
+fn in_order(rows: Vec<Row>, patient: &Patient) -> Result<Vec<Amendment>, StoreError> {
+    let opened: Result<Vec<_>, _> = rows.into_iter().map(|row| row.open(&patient.key)).collect();
+    let mut all = opened?;
+    all.sort_by(|a, b| {
+        (a.at, a.event_id.as_deref(), a.id).cmp(&(b.at, b.event_id.as_deref(), b.id))
+    });
+    Ok(all)
 }

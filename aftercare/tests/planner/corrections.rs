@@ -3,9 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use aftercare::planner::{
-    Facts, Key, Reason, ReminderState, Standing, TreatmentFacts, courses, quiet_until, say,
-};
+use aftercare::planner::{Chart, Facts, Key, Reason, ReminderState, Standing, TreatmentFacts};
 use aftercare::protocol::{QuietHours, shipped};
 use jiff::civil::time;
 use jiff::{SignedDuration, Timestamp};
@@ -58,12 +56,11 @@ impl World {
     }
 
     fn send(&mut self) {
-        let courses = courses(&self.facts.treatments);
         let due = |row: &Standing| row.state == ReminderState::Planned && row.due_at <= self.now;
         let row = self.facts.standing.iter().position(due).unwrap();
         let keys: Vec<Key> =
             self.facts.standing[row].members.iter().map(|member| member.key.clone()).collect();
-        let said = say(&self.facts, &courses, &keys, self.now);
+        let said = Chart::of(&self.facts).say(&keys, self.now);
         let row = &mut self.facts.standing[row];
         let Some(said) = said else {
             (row.state, row.reason) = (ReminderState::Skipped, Some(Reason::NothingToSay));
@@ -284,7 +281,8 @@ fn a_correction_that_is_held_up_waits_for_the_end_of_quiet_hours() {
     world.change(|session| session.completed_at += HOUR);
     let correction = |row: &&Standing| row.key.step.is_correction();
     let row = world.facts.standing.iter().find(correction).unwrap();
-    let wait = |now| quiet_until(&world.facts, &row.members, (row.due_at, false), at(now));
+    let wait =
+        |now| Chart::of(&world.facts).quiet_until(&row.members, (row.due_at, false), at(now));
     assert_eq!(wait("2026-11-22T18:00:00Z"), None);
     assert_eq!(wait("2026-11-22T23:00:00Z"), Some(at("2026-11-23T07:30:00Z")));
 }

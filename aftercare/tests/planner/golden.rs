@@ -6,8 +6,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use aftercare::planner::{
-    Fate, Preview, Reason, ReminderState, Trial, courses, describe, local, of_treatment, plan,
-    preview,
+    Chart, Fate, Preview, Reason, ReminderState, Trial, local, of_treatment, plan, preview,
 };
 use aftercare::protocol::shipped;
 use jiff::SignedDuration;
@@ -175,7 +174,7 @@ fn enrol(enrolment: &Enrolment) -> String {
     for reminder in &plan.reminders {
         let keys: Vec<_> = reminder.members.iter().map(|member| member.key.clone()).collect();
         let steps: Vec<_> = keys.iter().map(|key| key.step.as_str()).collect();
-        let said = describe(&facts, &courses(&facts.treatments), &keys, reminder.due_at);
+        let said = Chart::of(&facts).describe(&keys, reminder.due_at);
         writeln!(page, "  {}  {}", local(reminder.due_at, &zone), steps.join(" + ")).unwrap();
         writeln!(page, "    use by {}", local(reminder.use_by, &zone)).unwrap();
         writeln!(page, "    {} | {}", said.title, said.body).unwrap();

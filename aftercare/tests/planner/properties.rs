@@ -1,6 +1,6 @@
 //! What must hold of every plan, whatever the facts.
 
-use aftercare::planner::{Facts, courses, diff, in_force, message, plan};
+use aftercare::planner::{Chart, Facts, diff, in_force, plan};
 use aftercare::protocol::shipped;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use proptest::prelude::*;
@@ -27,17 +27,17 @@ proptest! {
     #[test]
     fn every_plan_is_sound((facts, now) in any_facts()) {
         let plan = plan(&facts, now);
-        let courses = courses(&facts.treatments);
+        let chart = Chart::of(&facts);
         let steps: usize = facts.treatments.iter().map(|t| t.protocol.steps.len()).sum();
         prop_assert_eq!(plan.steps.len(), steps, "every step has a fate");
         for reminder in &plan.reminders {
             prop_assert!(reminder.due_at >= now && reminder.due_at < reminder.use_by);
             prop_assert_eq!(&reminder.key, &reminder.members[0].key);
             let keys: Vec<_> = reminder.members.iter().map(|m| m.key.clone()).collect();
-            prop_assert!(message(&facts, &courses, &keys, reminder.due_at).is_some());
+            prop_assert!(chart.message(&keys, reminder.due_at).is_some());
             for member in &reminder.members {
                 prop_assert!(reminder.use_by <= member.use_by);
-                prop_assert!(!facts.treatment(member.key.treatment).unwrap().voided);
+                prop_assert!(!chart.treatment(member.key.treatment).unwrap().voided);
             }
             let exempt = reminder.members.iter().any(|m| m.key.step.as_str() == "start");
             let start = facts.person.quiet_hours.unwrap_or(shipped()[0].protocol.pacing.quiet_hours).from;

@@ -1,8 +1,7 @@
 //! What the patient put off.
 
 use aftercare::planner::{
-    Facts, Fate, Key, Reason, ReminderState, Shift, ShiftCause, Standing, courses, diff, message,
-    plan, quiet_until,
+    Chart, Facts, Fate, Key, Reason, ReminderState, Shift, ShiftCause, Standing, diff, plan,
 };
 use aftercare::protocol::QuietHours;
 use jiff::{SignedDuration, Timestamp};
@@ -91,7 +90,8 @@ fn a_reminder_put_off_into_quiet_hours_comes_then_but_not_in_the_next_ones() {
         "a retry, still that night"
     );
     let members = row(&facts, &key(1, "book")).members.clone();
-    let wait = |now: &str, snoozed| quiet_until(&facts, &members, (until, snoozed), lisbon(now));
+    let wait =
+        |now: &str, snoozed| Chart::of(&facts).quiet_until(&members, (until, snoozed), lisbon(now));
     assert_eq!(wait("2026-12-16T03:00", true), None);
     assert_eq!(wait("2026-12-16T03:00", false), Some(lisbon("2026-12-16T07:30")));
     assert_eq!(wait("2026-12-16T22:00", true), Some(lisbon("2026-12-17T07:30")));
@@ -125,7 +125,7 @@ proptest! {
         let put = replan(&mut facts, asked_at);
         let Some(put) = put.reminders.iter().find(|r| r.key == sent.key).cloned() else {
             let keys: Vec<_> = sent.members.iter().map(|member| member.key.clone()).collect();
-            let said = message(&facts, &courses(&facts.treatments), &keys, until);
+            let said = Chart::of(&facts).message(&keys, until);
             let recall = facts.person.recall;
             prop_assert!(said.is_none() || !recall, "lost: {said:?}");
             return Ok(());

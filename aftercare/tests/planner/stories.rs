@@ -2,7 +2,7 @@
 //! travel and wishes.
 
 use aftercare::planner::{
-    Facts, Fate, Reason, ReminderState, courses, diff, in_force, message, plan, unwanted,
+    Chart, Facts, Fate, Reason, ReminderState, courses, diff, in_force, plan,
 };
 use aftercare::protocol::QuietHours;
 use jiff::SignedDuration;
@@ -93,7 +93,7 @@ fn two_treatments_share_notifications_and_the_later_end_wins() {
     assert_eq!(evening[0].members.len(), 2);
     assert_eq!(evening[0].key, key(1, "bedtime"));
     let keys = [key(1, "morning")];
-    let said = message(&facts, &courses(&facts.treatments), &keys, lisbon("2026-11-23T07:50"));
+    let said = Chart::of(&facts).message(&keys, lisbon("2026-11-23T07:50"));
     assert!(said.unwrap().body.contains("No makeup until today 16:00."));
 }
 
@@ -161,7 +161,7 @@ fn a_booking_replaces_the_nudges_by_the_day_before() {
     let row = row(&facts, &key(1, "book"));
     assert_eq!((row.state, row.reason), (ReminderState::Cancelled, Some(Reason::Booked)));
     let keys = [key(1, "day-before")];
-    let said = message(&facts, &courses(&facts.treatments), &keys, lisbon("2026-12-19T10:05"));
+    let said = Chart::of(&facts).message(&keys, lisbon("2026-12-19T10:05"));
     assert_eq!(said.unwrap().body, "Your next session: tomorrow 11:00.");
 }
 
@@ -197,8 +197,7 @@ fn opting_out_and_muting_leave_reminders_out_with_a_reason() {
 #[test]
 fn what_a_booking_makes_needless_is_unwanted_though_it_was_sent() {
     let mut facts = sessions(&["2026-11-22T15:40"]);
-    let unwanted =
-        |facts: &Facts, step| unwanted(facts, &courses(&facts.treatments), &key(1, step));
+    let unwanted = |facts: &Facts, step| Chart::of(facts).unwanted(&key(1, step));
     assert_eq!(unwanted(&facts, "book"), None);
     assert_eq!(unwanted(&facts, "day-before"), Some(Reason::NotBooked));
     facts.treatments[0].next_session_at = Some(lisbon("2026-12-22T15:00"));

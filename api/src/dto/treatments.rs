@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aftercare::care::{Namespace, PatientRef, SessionDone, SessionPatch, TreatmentView};
+use aftercare::care::{
+    Namespace, PatientRef, SessionDone, SessionPatch, TreatmentCard, TreatmentView,
+};
 use aftercare::patch::Patch;
 use aftercare::planner::local;
 use aftercare::protocol::Area;
@@ -361,26 +363,32 @@ pub struct TreatmentAnswer {
     pub enrolment: Option<EnrolmentAnswer>,
 }
 
+impl From<TreatmentCard> for TreatmentDto {
+    fn from(card: TreatmentCard) -> Self {
+        let treatment = card.treatment;
+        Self {
+            id: treatment.id.0,
+            event_id: treatment.event_id,
+            patient_ref: card.patient_ref,
+            protocol: card.protocol,
+            protocol_version: card.protocol_version,
+            state: treatment.state.to_string(),
+            completed_at: treatment.completed_at,
+            completed_local: local(treatment.completed_at, &treatment.time_zone),
+            time_zone: treatment.time_zone.to_string(),
+            areas: treatment.areas.iter().map(ToString::to_string).collect(),
+            session: card.session,
+            of: card.of,
+            next_session_at: treatment.next_session_at,
+            metadata: treatment.metadata.unwrap_or_default(),
+        }
+    }
+}
+
 impl From<TreatmentView> for TreatmentAnswer {
     fn from(view: TreatmentView) -> Self {
-        let treatment = view.treatment;
         Self {
-            treatment: TreatmentDto {
-                id: treatment.id.0,
-                event_id: treatment.event_id,
-                patient_ref: view.patient_ref,
-                protocol: view.protocol,
-                protocol_version: view.protocol_version,
-                state: treatment.state.to_string(),
-                completed_at: treatment.completed_at,
-                completed_local: local(treatment.completed_at, &treatment.time_zone),
-                time_zone: treatment.time_zone.to_string(),
-                areas: treatment.areas.iter().map(ToString::to_string).collect(),
-                session: view.session,
-                of: view.of,
-                next_session_at: treatment.next_session_at,
-                metadata: treatment.metadata.unwrap_or_default(),
-            },
+            treatment: view.card.into(),
             restrictions: view.restrictions.into_iter().map(Into::into).collect(),
             reminders: view.reminders.into_iter().map(Into::into).collect(),
             reachable: view.reachable,

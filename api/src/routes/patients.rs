@@ -119,7 +119,8 @@ async fn get_patient_timeline(
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let reference = reference.into_inner();
-    let read = api
+    let _turn = api.lines.turn(auth.clinic.0).await?;
+    let timeline = api
         .store
         .read_on_record::<_, Problem, _>(move |tx| {
             let patient = known(tx, auth.clinic, &reference)?;
@@ -127,5 +128,5 @@ async fn get_patient_timeline(
             care::timeline(tx, patient.id)?.ok_or_else(Problem::not_found)
         })
         .await?;
-    answer_timeline(&request, read.into())
+    answer_timeline(&request, timeline).await
 }

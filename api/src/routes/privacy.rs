@@ -1,6 +1,6 @@
 //! What a person may ask of whoever holds their data: all of it, and that it be forgotten.
 
-use actix_web::web::{Data, Json, Path};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpResponse, delete, get};
 use aftercare::care::{self, ErasedBy, Reading};
 use aftercare::ids::PatientId;
@@ -9,6 +9,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use super::patients::known;
 use crate::auth::{ClinicAuth, PatientAuth};
 use crate::dto::{Export, Reader};
+use crate::heavy;
 use crate::problem::Problem;
 use crate::state::Api;
 
@@ -24,16 +25,18 @@ pub(super) fn routes(config: &mut ServiceConfig<'_>) {
     responses((status = 200, description = "Everything, in one document", body = Export))
 )]
 #[get("/v1/me/export")]
-async fn export_me(api: Data<Api>, auth: PatientAuth) -> Result<Json<Export>, Problem> {
+async fn export_me(api: Data<Api>, auth: PatientAuth) -> Result<HttpResponse, Problem> {
+    let _turn = api.lines.turn(auth.patient.0).await?;
+    let clinic = auth.session.clinic_id;
     let export = api
         .store
         .read_on_record::<_, Problem, _>(move |tx| {
             let export = care::export(tx, auth.patient)?.ok_or_else(Problem::not_found)?;
-            care::note_own_export(tx, export.clinic.id, auth.patient)?;
+            care::note_own_export(tx, clinic, auth.patient)?;
             Ok(export)
         })
         .await?;
-    answer(&api, export, Reader::Patient)
+    answer(&api, export, Reader::Patient).await
 }
 
 /// Everything that is held about a patient; push addresses are left out.
@@ -52,8 +55,9 @@ async fn export_patient(
     api: Data<Api>,
     auth: ClinicAuth,
     reference: Path<String>,
-) -> Result<Json<Export>, Problem> {
+) -> Result<HttpResponse, Problem> {
     let reference = reference.into_inner();
+    let _turn = api.lines.turn(auth.clinic.0).await?;
     let export = api
         .store
         .read_on_record::<_, Problem, _>(move |tx| {
@@ -62,12 +66,17 @@ async fn export_patient(
             care::export(tx, patient.id)?.ok_or_else(Problem::not_found)
         })
         .await?;
-    answer(&api, export, Reader::Clinic)
+    answer(&api, export, Reader::Clinic).await
 }
 
-fn answer(api: &Api, export: care::Export, reader: Reader) -> Result<Json<Export>, Problem> {
-    let export = Export::new(export, reader, api.env().now());
-    export.map(Json).map_err(|error| Problem::internal(&error))
+async fn answer(
+    api: &Api,
+    export: impl FnOnce() -> care::Export + Send + 'static,
+    reader: Reader,
+) -> Result<HttpResponse, Problem> {
+    let now = api.env().now();
+    let export = move || serde_json::to_vec(&Export::new(export(), reader, now)?);
+    Ok(heavy::json(heavy::make(export).await?))
 }
 
 /// Erase yourself: everything held about you is destroyed, your phones are signed out and nothing more

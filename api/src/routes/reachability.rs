@@ -45,6 +45,7 @@ async fn list_unheard(
     let after = after.map(|(at, id)| (at, ReminderId(id)));
     let limit = query.limit.unwrap_or(PAGE);
     let within = SignedDuration::from_hours(query.within_hours.unwrap_or(HOURS).into());
+    let _turn = api.lines.turn(auth.clinic.0).await?;
     let page = api
         .store
         .read_on_record::<_, Problem, _>(move |tx| {

@@ -15,6 +15,7 @@ use crate::dto::{
     NewTreatment, RecordQuery, TreatmentAnswer, TreatmentPage, TreatmentPatch, TreatmentsQuery,
 };
 use crate::fields::{Body, Nothing, Query};
+use crate::heavy;
 use crate::problem::{Code, Fault, Problem};
 use crate::state::Api;
 
@@ -151,10 +152,10 @@ fn invite_if_needed(
     clinic: ClinicId,
     view: &TreatmentView,
 ) -> Result<Option<NewEnrolment>, StoreError> {
-    if view.reachable || view.treatment.state == TreatmentState::Voided {
+    if view.reachable || view.card.treatment.state == TreatmentState::Voided {
         return Ok(None);
     }
-    auth::enrol(tx, clinic, view.treatment.patient_id).map(Some)
+    auth::enrol(tx, clinic, view.card.treatment.patient_id).map(Some)
 }
 
 /// List treatments in the order they were recorded.
@@ -170,24 +171,29 @@ async fn list_treatments(
     api: Data<Api>,
     auth: ClinicAuth,
     query: Query<TreatmentsQuery>,
-) -> Result<Json<TreatmentPage>, Problem> {
+) -> Result<HttpResponse, Problem> {
     let query = query.read()?;
     let after = query.cursor.as_deref().map(cursor::read).transpose()?;
     let after = after.map(|(at, id)| (at, TreatmentId(id)));
     let limit = query.limit.unwrap_or(PAGE);
-    let page = api
+    let _turn = api.lines.turn(auth.clinic.0).await?;
+    let found = api
         .store
         .read_on_record::<_, Problem, _>(move |tx| {
-            let Some(filter) = filter(tx, auth.clinic, query)? else { return Ok(Vec::new()) };
+            let Some(filter) = filter(tx, auth.clinic, query)? else { return Ok(None) };
             let one_more = i64::from(limit) + 1;
             let treatments = tx.treatments_page(auth.clinic, &filter, after, one_more)?;
             let shown = treatments.len().min(usize::try_from(limit).unwrap_or(usize::MAX));
             let reading = filter.patient.map_or(Reading::Treatments(shown), Reading::TreatmentsOf);
             care::note_reading(tx, auth.clinic, reading)?;
-            Ok(care::treatment_views(tx, treatments)?)
+            Ok(Some(care::treatment_views(tx, treatments)?))
         })
         .await?;
-    Ok(Json(pages(page, limit)))
+    let page = move || {
+        let views = found.map(|views| views()).unwrap_or_default();
+        serde_json::to_vec(&pages(views, limit))
+    };
+    Ok(heavy::json(heavy::make(page).await?))
 }
 
 /// One page out of one treatment more than fits on it.
@@ -195,9 +201,8 @@ fn pages(mut views: Vec<TreatmentView>, limit: u32) -> TreatmentPage {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let more = views.len() > limit;
     views.truncate(limit);
-    let next_cursor = views.last().filter(|_| more);
-    let next_cursor =
-        next_cursor.map(|last| cursor::write(last.treatment.recorded_at, last.treatment.id.0));
+    let next_cursor = views.last().filter(|_| more).map(|last| &last.card.treatment);
+    let next_cursor = next_cursor.map(|last| cursor::write(last.recorded_at, last.id.0));
     TreatmentPage { items: views.into_iter().map(Into::into).collect(), next_cursor }
 }
 
@@ -234,6 +239,7 @@ async fn get_treatment(
     id: Path<String>,
 ) -> Result<Json<TreatmentAnswer>, Problem> {
     let id = read_id(id.as_str())?;
+    let _turn = api.lines.turn(auth.clinic.0).await?;
     let view = api
         .store
         .read_on_record::<_, Problem, _>(move |tx| {

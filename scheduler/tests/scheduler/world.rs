@@ -108,7 +108,7 @@ impl World {
             let recorded = care::record_treatment(tx, clinic, event)?;
             let Recorded::New(view) = recorded else { panic!("recorded before: {name}") };
             let patient = tx.patient_by_ref(clinic, &reference)?.unwrap();
-            let treatment = view.treatment.id;
+            let treatment = view.card.treatment.id;
             Ok::<_, care::RecordError>(Treated { patient: patient.id, treatment })
         });
         recorded.await.unwrap()

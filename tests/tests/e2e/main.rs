@@ -29,6 +29,7 @@ mod events;
 mod export;
 mod fcm_outages;
 mod handout;
+mod heavy;
 mod isolation;
 mod keys;
 mod master_key;

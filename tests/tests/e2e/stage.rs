@@ -116,13 +116,24 @@ impl Stage {
 
     /// A token of a session of its own.
     pub(crate) async fn fresh_clinic_token(&self) -> String {
+        self.token_of(&self.clinic).await
+    }
+
+    async fn token_of(&self, clinic: &NewClinic) -> String {
         let form = format!(
             "grant_type=client_credentials&client_id={}&client_secret={}",
-            self.clinic.client_id,
-            self.clinic.client_secret.expose_secret()
+            clinic.client_id,
+            clinic.client_secret.expose_secret()
         );
         let answer = self.http.call("POST", "/v1/oauth/token", None, Body::Form(&form)).await;
         answer.expect(200)["access_token"].as_str().unwrap().to_owned()
+    }
+
+    /// A token of another clinic.
+    pub(crate) async fn another_clinic(&self) -> String {
+        let (zone, locale) = ("Europe/Lisbon".parse().unwrap(), "en".parse().unwrap());
+        let clinic = create_clinic(&self.bed.store, "Pele Viva", zone, locale).await.unwrap();
+        self.token_of(&clinic).await
     }
 
     /// A patient of the clinic, in its zone.

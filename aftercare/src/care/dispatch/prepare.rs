@@ -8,7 +8,7 @@ use super::{Attempt, Claim, Decision, Job, Outgoing, Target, Trial, Verdict};
 use crate::care::case::{Case, cases, reachable};
 use crate::ids::{DeviceId, PatientId, ReminderId};
 use crate::locale::Locale;
-use crate::planner::{Key, Reason, ReminderState, Said, covers, quiet_until, say, unwanted};
+use crate::planner::{Chart, Key, Reason, ReminderState, Said};
 use crate::store::{Delivery, DeliveryState, Device, PushContent, Reminder, StoreError, Tx};
 
 /// Decides for each claimed thing whether it goes out, in what words and to which devices. Loads
@@ -17,7 +17,15 @@ use crate::store::{Delivery, DeliveryState, Device, PushContent, Reminder, Store
 /// # Errors
 /// The store's. One row that cannot be read fails the whole claim: see [`Claim::singles`].
 pub fn prepare(tx: &mut Tx<'_>, claim: &Claim) -> Result<Vec<Job>, StoreError> {
-    let known = Known::load(tx, claim)?;
+    let of_reminders = claim.reminders.iter().map(|reminder| reminder.patient_id);
+    let of_retries = claim.retries.iter().map(|retry| retry.patient_id);
+    let patients: BTreeSet<PatientId> = of_reminders.chain(of_retries).collect();
+    let patients: Vec<PatientId> = patients.into_iter().collect();
+    let cases = cases(tx, &patients)?;
+    let known = Known {
+        patients: cases.iter().map(|case| (case.patient.id, Person::of(case))).collect(),
+        refused: refused(tx, &claim.reminders)?,
+    };
     let now = tx.now();
     let reminders = claim.reminders.iter().map(|reminder| Job {
         item: claim.item(reminder),
@@ -33,48 +41,81 @@ pub fn prepare(tx: &mut Tx<'_>, claim: &Claim) -> Result<Vec<Job>, StoreError> {
 }
 
 /// All that is known about the patients of one claim.
-struct Known {
-    cases: BTreeMap<PatientId, Case>,
+struct Known<'c> {
+    patients: BTreeMap<PatientId, Person<'c>>,
     /// When a device's message was last refused for good since the reminder was last sent.
     refused: BTreeMap<(ReminderId, DeviceId), Timestamp>,
 }
 
-impl Known {
-    fn load(tx: &mut Tx<'_>, claim: &Claim) -> Result<Self, StoreError> {
-        let of_reminders = claim.reminders.iter().map(|reminder| reminder.patient_id);
-        let of_retries = claim.retries.iter().map(|retry| retry.patient_id);
-        let patients: BTreeSet<PatientId> = of_reminders.chain(of_retries).collect();
-        let patients: Vec<PatientId> = patients.into_iter().collect();
-        let cases = cases(tx, &patients)?.into_iter().map(|case| (case.patient.id, case));
-        Ok(Self { cases: cases.collect(), refused: refused(tx, &claim.reminders)? })
+/// One of them.
+struct Person<'c> {
+    case: &'c Case,
+    chart: Chart<'c>,
+    reminders: BTreeMap<ReminderId, &'c Reminder>,
+}
+
+impl<'c> Person<'c> {
+    fn of(case: &'c Case) -> Self {
+        let reminders = case.reminders.iter().map(|reminder| (reminder.id, reminder)).collect();
+        Self { case, chart: case.chart(), reminders }
     }
 
+    /// What the reminder says now, or why it must not go out as it is.
+    fn words(&self, reminder: &Reminder, now: Timestamp) -> Result<Said, Reason> {
+        let steps: Vec<Key> = reminder.members.iter().map(|member| member.key.clone()).collect();
+        if let Some(reason) = steps.iter().find_map(|key| self.chart.unwanted(key)) {
+            return Err(reason);
+        }
+        self.chart.say(&steps, now).ok_or(Reason::NothingToSay)
+    }
+
+    /// When the quiet hours end that it would fall into.
+    fn quiet_until(&self, reminder: &Reminder, now: Timestamp) -> Option<Timestamp> {
+        let snoozed = reminder.snoozed_until == Some(reminder.due_at);
+        self.chart.quiet_until(&reminder.members, (reminder.due_at, snoozed), now)
+    }
+
+    /// A bundle past its use-by may hold steps that are still of use, and a step that would have
+    /// covered another leaves that one to be said: then the patient is planned anew.
+    fn too_late(&self, reminder: &Reminder) -> Verdict {
+        let waited = reminder.reason == Some(Reason::NoDevice);
+        let reason = if waited { Reason::NoDevice } else { Reason::PastUseBy };
+        if reminder.members.len() > 1
+            || reminder.members.iter().any(|one| self.chart.covers(&one.key))
+        {
+            return Verdict::Replan(reason);
+        }
+        Verdict::Expired(reason)
+    }
+}
+
+impl Known<'_> {
     /// The reminder that a single device is still to get.
     fn retried(&self, retry: &Delivery) -> Option<&Reminder> {
-        let case = self.cases.get(&retry.patient_id)?;
-        case.reminders.iter().find(|reminder| reminder.id == retry.reminder_id)
+        self.patients.get(&retry.patient_id)?.reminders.get(&retry.reminder_id).copied()
     }
 
     fn decide(&self, claim: &Claim, reminder: &Reminder, now: Timestamp) -> Decision {
-        let ours = |case: &&Case| {
-            let row = case.reminders.iter().find(|row| row.id == reminder.id);
+        let ours = |person: &&Person| {
+            let row = person.reminders.get(&reminder.id);
             row.is_some_and(|row| row.lease_id == Some(claim.lease))
         };
         // Who voided, planned anew or erased it since has settled it, too.
-        let Some(case) = self.cases.get(&reminder.patient_id).filter(ours) else {
+        let Some(person) = self.patients.get(&reminder.patient_id).filter(ours) else {
             return Decision::Not(Verdict::Released);
         };
         if now >= reminder.use_by {
-            return Decision::Not(too_late(case, reminder));
+            return Decision::Not(person.too_late(reminder));
         }
-        let words = match words(case, reminder, now) {
+        let words = match person.words(reminder, now) {
             Ok(words) => words,
             Err(reason) => return Decision::Not(Verdict::Replan(reason)),
         };
+        let case = person.case;
         if !case.devices.iter().any(reachable) {
             return Decision::Not(Verdict::NoDevice);
         }
-        if quiet_until(&case.facts, &reminder.members, due(reminder), now).is_some() {
+        if person.quiet_until(reminder, now).is_some() {
             return Decision::Not(Verdict::Replan(Reason::QuietHours));
         }
         // A refusal counts against the registration that it met, not against a later one.
@@ -92,35 +133,21 @@ impl Known {
 
     /// A device that is still to get what another has: only while all of it still holds.
     fn decide_retry(&self, retry: &Delivery, now: Timestamp) -> Option<Decision> {
-        let case = self.cases.get(&retry.patient_id)?;
+        let person = self.patients.get(&retry.patient_id)?;
         let reminder = self.retried(retry)?;
         if reminder.state != ReminderState::Sent || now >= reminder.use_by {
             return None;
         }
-        let words = words(case, reminder, now).ok()?;
+        let case = person.case;
+        let words = person.words(reminder, now).ok()?;
         let device = case.devices.iter().find(|device| device.id == retry.device_id);
         let target = device.and_then(target)?;
-        if let Some(end) = quiet_until(&case.facts, &reminder.members, due(reminder), now) {
+        if let Some(end) = person.quiet_until(reminder, now) {
             let end = Some(end).filter(|end| *end < reminder.use_by);
             return Some(Decision::Not(Verdict::Tried(vec![postponed(target, now, end)])));
         }
         Some(Decision::Send(outgoing(case, reminder, words, vec![target])))
     }
-}
-
-/// When it was due, and whether the patient put it off to that moment.
-fn due(reminder: &Reminder) -> (Timestamp, bool) {
-    (reminder.due_at, reminder.snoozed_until == Some(reminder.due_at))
-}
-
-/// What it says now, or why it must not go out as it is.
-fn words(case: &Case, reminder: &Reminder, now: Timestamp) -> Result<Said, Reason> {
-    let facts = &case.facts;
-    let steps: Vec<Key> = reminder.members.iter().map(|member| member.key.clone()).collect();
-    if let Some(reason) = steps.iter().find_map(|key| unwanted(facts, &case.courses, key)) {
-        return Err(reason);
-    }
-    say(facts, &case.courses, &steps, now).ok_or(Reason::NothingToSay)
 }
 
 /// Nothing left for this device: quiet hours come first.
@@ -139,19 +166,6 @@ fn outgoing(case: &Case, reminder: &Reminder, said: Said, targets: Vec<Target>) 
     };
     let (due_at, use_by) = (reminder.due_at, reminder.use_by);
     Outgoing { title, body, content, due_at, use_by, targets, said }
-}
-
-/// A bundle past its use-by may hold steps that are still of use, and a step that would have
-/// covered another leaves that one to be said: then the patient is planned anew.
-fn too_late(case: &Case, reminder: &Reminder) -> Verdict {
-    let waited = reminder.reason == Some(Reason::NoDevice);
-    let reason = if waited { Reason::NoDevice } else { Reason::PastUseBy };
-    if reminder.members.len() > 1
-        || reminder.members.iter().any(|one| covers(&case.facts, &one.key))
-    {
-        return Verdict::Replan(reason);
-    }
-    Verdict::Expired(reason)
 }
 
 fn target(device: &Device) -> Option<Target> {

@@ -4,35 +4,28 @@ use jiff::Timestamp;
 
 use super::super::quiet::put_off_into;
 use super::super::{Key, Standing};
-use super::{Candidate, View};
+use super::{Candidate, Row, View};
 
 impl<'f> View<'f, '_> {
     /// The reminder that was sent with this step and put off, while nothing in it is worthless: what
     /// waited for a device that is there now, or can only go out in part, is planned anew.
-    pub(super) fn snoozed(&self, key: &Key) -> Option<&'f Standing> {
-        self.standing.get(key).copied().filter(|standing| {
-            standing.is_snoozed() && !self.is_stale(standing) && !self.waited(standing)
-        })
+    pub(super) fn snoozed(&self, key: &Key) -> Option<&Row<'f>> {
+        let row = self.rows.get(key)?;
+        (row.standing.is_snoozed() && !row.stale && !self.waited(row.standing)).then_some(row)
     }
 
     /// What is snoozed keeps the moments that it was sent with, wherever the patient travels.
     pub(super) fn snoozed_moments(&self, key: &Key) -> Option<(Timestamp, Timestamp)> {
-        let members = &self.snoozed(key)?.members;
-        let member = members.iter().find(|member| member.key == *key)?;
-        Some((member.nominal_at, member.use_by))
+        self.snoozed(key).map(|row| (row.member.nominal_at, row.member.use_by))
     }
 
     /// Whether any step of it that is still wanted has something to say: the others stay in it, so
     /// that it keeps its name.
     pub(super) fn any_speaks(&self, standing: &Standing, at: Timestamp) -> bool {
         standing.members.iter().any(|member| {
-            let treatment = self.facts.treatment(member.key.treatment);
-            let step = treatment.and_then(|treatment| {
-                Some((treatment, treatment.protocol.step(&member.key.step)?))
-            });
-            step.is_some_and(|(treatment, step)| {
+            self.chart.step(&member.key).is_some_and(|(treatment, step)| {
                 self.wanted(treatment, step, &member.key).is_ok()
-                    && self.ends.speaks(self.facts, treatment, step, at)
+                    && self.speaks(treatment, step, at)
             })
         })
     }
@@ -40,7 +33,7 @@ impl<'f> View<'f, '_> {
     /// Where the patient had put it off to before it was cancelled, if that is still to come and the
     /// step is not due later by now.
     pub(super) fn snoozed_before(&self, candidate: &Candidate) -> Option<Timestamp> {
-        self.facts.put_off_to(&candidate.key).filter(|until| {
+        self.put_off.get(&candidate.key).copied().filter(|until| {
             self.now < *until && candidate.nominal_at <= *until && *until < candidate.use_by
         })
     }

@@ -3,8 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::super::quiet::{Place, exempt, in_grace, place, quiet_hours};
-use super::super::{Fate, Key, Reason, ReminderState, Shift, ShiftCause, Standing, TreatmentFacts};
-use super::{Candidate, View};
+use super::super::{Fate, Key, Reason, ReminderState, ShiftCause, Standing, TreatmentFacts};
+use super::{Candidate, Row, View};
 use crate::protocol::{Moment, QuietHours, Step};
 use crate::zone::Zone;
 
@@ -19,7 +19,7 @@ impl<'f> View<'f, '_> {
         treatment: &TreatmentFacts,
         step: &Step,
     ) -> Option<(Timestamp, Timestamp)> {
-        let anchor = treatment.anchor(&self.facts.person.zone);
+        let anchor = treatment.anchor(self.zone());
         let due = anchor.resolve(self.preferred(step, step.due), None)?;
         let ends = || {
             let rules = step.clauses.iter().filter_map(|clause| clause.when.rule());
@@ -40,7 +40,7 @@ impl<'f> View<'f, '_> {
         let (Moment::Wall { at: usual, .. }, Moment::Wall { day, at }) = (step.due, moment) else {
             return moment;
         };
-        let Some(exercise) = self.facts.person.exercise_hour.filter(|_| step.before_exercise)
+        let Some(exercise) = self.facts().person.exercise_hour.filter(|_| step.before_exercise)
         else {
             return moment;
         };
@@ -51,12 +51,10 @@ impl<'f> View<'f, '_> {
     /// What becomes of a step whose use-by is over: one that was planned has expired, unless the
     /// treatment was corrected and its use-by is another now.
     pub(super) fn worthless(&self, key: &Key, use_by: Option<Timestamp>) -> Fate {
-        let waited = self.standing.get(key).filter(|standing| {
-            let member = standing.members.iter().find(|member| &member.key == key);
-            use_by.is_none_or(|use_by| member.is_some_and(|member| member.use_by == use_by))
-        });
+        let waited =
+            self.rows.get(key).filter(|row| use_by.is_none_or(|it| it == row.member.use_by));
         match waited {
-            Some(standing) if standing.reason == Some(Reason::NoDevice) => {
+            Some(row) if row.standing.reason == Some(Reason::NoDevice) => {
                 Fate::Expired(Reason::NoDevice)
             }
             Some(_) => Fate::Expired(Reason::PastUseBy),
@@ -77,14 +75,14 @@ impl<'f> View<'f, '_> {
         }
         let snoozed = self.snoozed(&candidate.key);
         let queued = self
-            .standing
+            .rows
             .get(&candidate.key)
-            .filter(|standing| self.queued(standing) && !self.is_postponed(standing, candidate));
-        if let Some(standing) = snoozed.or(queued.copied()) {
-            candidate.due_at = standing.due_at;
-            candidate.queued = Some(&standing.key);
+            .filter(|row| self.queued(row) && !self.is_postponed(row, candidate));
+        if let Some(row) = snoozed.or(queued) {
+            candidate.due_at = row.standing.due_at;
+            candidate.queued = Some(&row.standing.key);
             candidate.snoozed = snoozed.is_some();
-            candidate.shifts.clone_from(&shifts_of(standing, &candidate.key));
+            candidate.shifts.clone_from(&row.member.shifts);
         } else if let Some(until) = self.snoozed_before(candidate) {
             candidate.shift(ShiftCause::Snoozed, until);
             candidate.snoozed = true;
@@ -116,27 +114,22 @@ impl<'f> View<'f, '_> {
 
     /// Due, and waiting for its turn or for the next attempt; not for a device that is there now,
     /// and not with a member that is worthless by now: what is left of that is planned anew.
-    fn queued(&self, standing: &Standing) -> bool {
+    fn queued(&self, row: &Row) -> bool {
+        let standing = row.standing;
         matches!(standing.state, ReminderState::Planned | ReminderState::Claimed)
             && standing.due_at <= self.now
-            && !self.is_stale(standing)
+            && !row.stale
             && !self.waited(standing)
-    }
-
-    pub(super) fn is_stale(&self, standing: &Standing) -> bool {
-        standing.members.iter().any(|member| member.use_by <= self.now)
     }
 
     /// Whether it waited for a device that is there now.
     pub(super) fn waited(&self, standing: &Standing) -> bool {
-        standing.reason == Some(Reason::NoDevice) && self.facts.reachable
+        standing.reason == Some(Reason::NoDevice) && self.facts().reachable
     }
 
     /// What waits is due later than it was planned for: its treatment was corrected.
-    fn is_postponed(&self, standing: &Standing, candidate: &Candidate) -> bool {
-        let member = standing.members.iter().find(|member| member.key == candidate.key);
-        candidate.nominal_at > self.now
-            && member.is_some_and(|member| member.nominal_at < candidate.nominal_at)
+    fn is_postponed(&self, row: &Row, candidate: &Candidate) -> bool {
+        candidate.nominal_at > self.now && row.member.nominal_at < candidate.nominal_at
     }
 
     /// What waits in the queue may leave a little into quiet hours that began meanwhile.
@@ -146,17 +139,17 @@ impl<'f> View<'f, '_> {
     }
 
     pub(super) fn quiet_hours(&self, treatment: &TreatmentFacts) -> QuietHours {
-        quiet_hours(self.facts, treatment)
+        quiet_hours(self.facts(), treatment)
     }
 
-    pub(super) fn zone(&self) -> &Zone {
-        &self.facts.person.zone
+    pub(super) fn zone(&self) -> &'f Zone {
+        &self.facts().person.zone
     }
 
     /// A part of the step's spread that is always the same for this patient and step.
     fn spread(&self, candidate: &Candidate) -> SignedDuration {
         let seconds = u64::try_from(candidate.step.spread.as_secs()).unwrap_or(0);
-        let Some(patient) = self.facts.person.id.filter(|_| seconds > 0) else {
+        let Some(patient) = self.facts().person.id.filter(|_| seconds > 0) else {
             return SignedDuration::ZERO;
         };
         let bytes = patient.0.as_bytes().iter().chain(candidate.step.id.as_str().as_bytes());
@@ -166,9 +159,4 @@ impl<'f> View<'f, '_> {
         });
         SignedDuration::from_secs(i64::try_from(hash % seconds).unwrap_or(0))
     }
-}
-
-fn shifts_of(standing: &Standing, key: &Key) -> Vec<Shift> {
-    let member = standing.members.iter().find(|member| &member.key == key);
-    member.map(|member| member.shifts.clone()).unwrap_or_default()
 }

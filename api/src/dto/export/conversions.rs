@@ -1,6 +1,6 @@
 //! From what is stored to what an export shows of it.
 
-use aftercare::care::{self, ReminderView, TreatmentView};
+use aftercare::care::{self, ReminderView, TreatmentCard};
 use aftercare::store::{
     Amendment, AuditRow, Calendar, Consent, Delivery, Device, Enrolment, Patient, Receipt,
     Reminder, Session, Snooze,
@@ -13,7 +13,7 @@ use super::{
     ExportedDevice, ExportedEnrolment, ExportedPatient, ExportedReceipt, ExportedReminder,
     ExportedSession, ExportedSnooze, ExportedTreatment, Reader,
 };
-use crate::dto::{ClinicDto, TreatmentAnswer};
+use crate::dto::ClinicDto;
 
 /// Every one of them in the export's shape.
 fn all<T, U: From<T>>(stored: impl IntoIterator<Item = T>) -> Vec<U> {
@@ -119,14 +119,16 @@ impl From<Consent> for ExportedConsent {
     }
 }
 
-impl From<TreatmentView> for ExportedTreatment {
-    fn from(view: TreatmentView) -> Self {
-        let stored = &view.treatment;
-        let namespace = stored.namespace.clone();
-        let (recorded_at, voided_at) = (stored.recorded_at, stored.voided_at);
-        let updated_at = stored.updated_at;
-        let TreatmentAnswer { treatment, .. } = view.into();
-        Self { treatment, namespace, recorded_at, voided_at, updated_at }
+impl From<TreatmentCard> for ExportedTreatment {
+    fn from(card: TreatmentCard) -> Self {
+        let stored = &card.treatment;
+        Self {
+            namespace: stored.namespace.clone(),
+            recorded_at: stored.recorded_at,
+            voided_at: stored.voided_at,
+            updated_at: stored.updated_at,
+            treatment: card.into(),
+        }
     }
 }
 

@@ -99,6 +99,7 @@ pub(super) async fn why_my_reminder(
     path: Path<String>,
 ) -> Result<Json<WhyDto>, Problem> {
     let id = reminder_id(&path)?;
+    let _turn = api.lines.turn(auth.patient.0).await?;
     let why = api.store.read(move |tx| care::why(tx, auth.patient, id)).await;
     Ok(Json(why.map_err(Problem::from)?.ok_or_else(Problem::not_found)?.into()))
 }

@@ -1,6 +1,6 @@
 //! Everything the app needs, also to work offline.
 
-use actix_web::http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH};
+use actix_web::http::header::{CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse, get};
 use aftercare::care;
@@ -8,6 +8,7 @@ use aws_lc_rs::digest;
 
 use crate::auth::PatientAuth;
 use crate::dto::Timeline;
+use crate::heavy;
 use crate::problem::Problem;
 use crate::state::Api;
 
@@ -28,24 +29,28 @@ pub(super) async fn get_my_timeline(
     auth: PatientAuth,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
+    let _turn = api.lines.turn(auth.patient.0).await?;
     let read = api.store.read(move |tx| care::timeline(tx, auth.patient)).await;
-    let timeline = read.map_err(Problem::from)?.ok_or_else(Problem::not_found)?;
-    answer_timeline(&request, timeline.into())
+    answer_timeline(&request, read.map_err(Problem::from)?.ok_or_else(Problem::not_found)?).await
 }
 
 /// A timeline, or 304 when the caller has it already.
-pub(in crate::routes) fn answer_timeline(
+pub(in crate::routes) async fn answer_timeline(
     request: &HttpRequest,
-    timeline: Timeline,
+    timeline: impl FnOnce() -> care::Timeline + Send + 'static,
 ) -> Result<HttpResponse, Problem> {
-    let tag = entity_tag(&timeline).map_err(|error| Problem::internal(&error))?;
-    let caching = [(CACHE_CONTROL, "private, no-cache".to_owned()), (ETAG, tag.clone())];
+    let (tag, written) = heavy::make(move || {
+        let timeline = Timeline::from(timeline());
+        Ok((entity_tag(&timeline)?, serde_json::to_vec(&timeline)?))
+    })
+    .await?;
+    let known = matches(request, &tag);
     let mut response =
-        if matches(request, &tag) { HttpResponse::NotModified() } else { HttpResponse::Ok() };
-    for header in caching {
-        response.insert_header(header);
-    }
-    Ok(if matches(request, &tag) { response.finish() } else { response.json(timeline) })
+        if known { HttpResponse::NotModified().finish() } else { heavy::json(written) };
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    headers.insert(ETAG, HeaderValue::from_str(&tag).map_err(|error| Problem::internal(&error))?);
+    Ok(response)
 }
 
 /// The tag of a timeline's content; `generated_at`, which always differs, is no part of it.
