@@ -5,7 +5,8 @@
 //! would say now is held against that: a rule that ends later than the patient was told, or that
 //! they were never told of, is told once more. Somebody who was told a longer time than needed is
 //! not harmed and hears nothing. A session that is voided takes its instructions back, but for those
-//! that another session still gives.
+//! that another session still gives. An appointment that was announced and then cancelled is taken back,
+//! too.
 //!
 //! Treatments that were recorded after a reminder was sent are none of its mistakes: they speak for
 //! themselves.
@@ -35,7 +36,7 @@ pub struct Said {
     /// The rules in force that it spoke of, in the order in which they were said.
     pub rule_ids: Vec<RuleId>,
     /// The end of each rule that its steps are about, as it was then; `None` = open-ended. Of a rule
-    /// about the next session, the date that is booked.
+    /// about the next session, the date that is booked; `None` = that it is cancelled.
     pub until: BTreeMap<RuleId, Option<Timestamp>>,
 }
 
@@ -51,8 +52,10 @@ pub(super) struct Correction<'f> {
     pub(super) step: Step,
     /// When it was found to be needed.
     pub(super) nominal_at: Timestamp,
-    /// The end of the longest rule that it speaks of.
+    /// The end of the longest rule that it speaks of, or the appointment's moment.
     pub(super) use_by: Timestamp,
+    /// The rule whose appointment it says is cancelled.
+    pub(super) cancels: Option<&'f RuleId>,
 }
 
 impl<'f> Chart<'f> {
@@ -61,11 +64,14 @@ impl<'f> Chart<'f> {
         let voided = self.facts.treatments.iter().filter(|treatment| treatment.voided);
         let mut needed: Vec<_> =
             voided.filter_map(|treatment| self.mistake(treatment, now)).collect();
-        let mut changed: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for longer in self.past.longer(now) {
-            changed.entry(longer.treatment.id).or_default().push(longer);
+        let mut longer: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for one in self.past.longer(now) {
+            longer.entry(one.treatment.id).or_default().push(one);
         }
-        needed.extend(changed.into_values().filter_map(|longer| self.change(&longer, now)));
+        needed.extend(self.facts.treatments.iter().filter_map(|treatment| {
+            let longer = longer.remove(&treatment.id).unwrap_or_default();
+            self.change(treatment, &longer, now)
+        }));
         needed
     }
 
@@ -74,13 +80,13 @@ impl<'f> Chart<'f> {
         if !key.step.is_correction() {
             return None;
         }
+        let treatment = self.treatment(key.treatment)?;
         let found = if key.step == StepId::disregard() {
-            let treatment = self.treatment(key.treatment)?;
             self.mistake(treatment, now).filter(|_| treatment.voided)
         } else {
             let mut longer = self.past.longer(now);
             longer.retain(|longer| longer.treatment.id == key.treatment);
-            self.change(&longer, now)
+            self.change(treatment, &longer, now)
         };
         found.filter(|found| found.key == *key)
     }
@@ -101,7 +107,9 @@ impl<'f> Chart<'f> {
                 let rules = appointments(treatment, step);
                 told.extend(rules.map(|rule| (rule.id.clone(), Some(booked))));
             }
-            let rules = match (corrections.get(key), treatment) {
+            let correction = corrections.get(key);
+            told.extend(correction.and_then(|one| one.cancels).map(|rule| (rule.clone(), None)));
+            let rules = match (correction, treatment) {
                 (Some(correction), _) => instructions(correction.treatment, &correction.step),
                 (None, Some(treatment)) if !treatment.voided => rules(treatment, &key.step),
                 (None, _) => continue,
@@ -117,9 +125,16 @@ impl<'f> Chart<'f> {
         told
     }
 
-    /// What became of the rules of one treatment, in one push.
-    fn change(&self, longer: &[Longer<'f>], now: Timestamp) -> Option<Correction<'f>> {
-        let treatment = longer.first()?.treatment;
+    /// What became of the rules of one treatment, and of the appointment after it, in one push.
+    fn change(
+        &self,
+        treatment: &'f TreatmentFacts,
+        longer: &[Longer<'f>],
+        now: Timestamp,
+    ) -> Option<Correction<'f>> {
+        let cancelled = self.cancelled(treatment, now);
+        let ends = longer.iter().map(|longer| longer.until);
+        let until = ends.chain(cancelled.map(|(_, at)| End::At(at))).max()?;
         let before = |key: &Key| {
             key.treatment == treatment.id
                 && key.step.is_correction()
@@ -128,7 +143,7 @@ impl<'f> Chart<'f> {
         let over: Vec<_> = self.over(treatment.id, before).collect();
         let key = Key { treatment: treatment.id, step: StepId::correction(over.len() + 1) };
         let nominal_at = self.past.waiting(&key).unwrap_or(now);
-        let use_by = longer.iter().map(|longer| longer.until).max()?.instant(nominal_at);
+        let use_by = until.instant(nominal_at);
         // One that could not be sent is not tried again under another name.
         if over.iter().any(|row| row.said.is_none() && use_by <= row.use_by()) {
             return None;
@@ -136,8 +151,24 @@ impl<'f> Chart<'f> {
         let mut rules: Vec<_> = longer.iter().map(|longer| longer.rule).collect();
         let place = |id: &RuleId| treatment.protocol.rules.iter().position(|rule| &rule.id == id);
         rules.sort_by_key(|rule| place(&rule.id));
-        let step = step(key.step.clone(), texts(CHANGED), None, &rules);
-        Some(Correction { key, treatment, step, nominal_at, use_by })
+        let says = cancelled.map(|_| texts(CANCELLED));
+        let step = step(key.step.clone(), texts(CHANGED), says, &rules);
+        let cancels = cancelled.map(|(rule, _)| &rule.id);
+        Some(Correction { key, treatment, step, nominal_at, use_by, cancels })
+    }
+
+    /// The appointment that the patient was told of, is still to come, and was cancelled; and its rule.
+    fn cancelled(
+        &self,
+        treatment: &'f TreatmentFacts,
+        now: Timestamp,
+    ) -> Option<(&'f Rule, Timestamp)> {
+        let (rule, told) = self.past.appointment(treatment.id)?;
+        let person = &self.facts.person;
+        let heard_of = person.recall && !person.muted.contains(&rule.id);
+        let latest = self.courses.get(&treatment.id).is_some_and(|course| course.latest);
+        let at = told.filter(|at| now < *at)?;
+        (heard_of && latest && treatment.next_session_at.is_none()).then_some((rule, at))
     }
 
     /// Takes back what was said for a voided treatment, if any of it would still be followed.
@@ -172,7 +203,7 @@ impl<'f> Chart<'f> {
             of_protocol.filter(|rule| kept.iter().any(|kept| kept.id == rule.id)).collect();
         let says = texts(if kept.is_empty() { DISREGARD } else { STILL_COUNTS });
         let step = step(key.step.clone(), texts(MISTAKE), Some(says), &kept);
-        Some(Correction { key, treatment, step, nominal_at, use_by })
+        Some(Correction { key, treatment, step, nominal_at, use_by, cancels: None })
     }
 
     /// The reminders about the treatment, with such a step, that were sent or never will be.
@@ -205,7 +236,7 @@ fn instructions<'f>(treatment: &'f TreatmentFacts, step: &Step) -> Vec<&'f Rule>
 }
 
 /// What the step says of the next session.
-pub(super) fn appointments<'f>(
+fn appointments<'f>(
     treatment: &'f TreatmentFacts,
     step: &'f Step,
 ) -> impl Iterator<Item = &'f Rule> {
@@ -267,6 +298,12 @@ const CHANGED: Sentence = [
     "Atención: hay un cambio",
     "Atenção: há uma alteração",
     "Attention\u{a0}: un changement",
+];
+const CANCELLED: Sentence = [
+    "Your next session is cancelled.",
+    "Tu próxima sesión se ha cancelado.",
+    "A sua próxima sessão foi cancelada.",
+    "Votre prochaine séance est annulée.",
 ];
 const MISTAKE: Sentence = [
     "Please note: a correction",

@@ -331,6 +331,71 @@ fn a_session_that_is_booked_anew_is_announced_anew() {
     assert_eq!(days, ["2026-12-28"]);
 }
 
+/// A session booked for the next day at 15:00, of which the patient was told at 10:05.
+fn told_of_tomorrow() -> World {
+    let mut session = treatment(1, at(T));
+    session.next_session_at = Some(at("2026-12-22T15:00:00Z"));
+    let mut world = World::new(vec![session]);
+    world.play(at("2026-12-21T11:00:00Z"));
+    assert_eq!(world.sent.last().unwrap().1, "day-before");
+    world
+}
+
+#[test]
+fn a_session_that_was_announced_and_is_cancelled_is_taken_back_once() {
+    let mut world = told_of_tomorrow();
+    let told = world.sent.len();
+    world.facts.treatments[0].next_session_at = None;
+    world.replan();
+    world.play(at("2026-12-21T12:00:00Z"));
+    let (when, step, title, body) = world.sent[told].clone();
+    assert_eq!((when, step.as_str()), (at("2026-12-21T11:00:00Z"), "correction-1"));
+    assert_eq!(
+        (title.as_str(), body.as_str()),
+        ("Please note: a change", "Your next session is cancelled.")
+    );
+    world.replan();
+    world.play(at("2026-12-21T18:00:00Z"));
+    assert_eq!(world.sent.len(), told + 1);
+
+    // The same date after all: the day before says it again.
+    world.facts.treatments[0].next_session_at = Some(at("2026-12-22T15:00:00Z"));
+    world.replan();
+    world.play(at("2026-12-21T20:00:00Z"));
+    assert_eq!(world.sent.last().unwrap().1, "day-before");
+    world.facts.treatments[0].next_session_at = None;
+    world.replan();
+    world.play(at("2026-12-22T14:00:00Z"));
+    assert_eq!(world.sent.last().unwrap().1, "correction-2");
+}
+
+type Silence = fn(&mut World);
+
+#[test]
+fn a_session_that_nobody_was_told_of_is_cancelled_in_silence() {
+    let mut unannounced = treatment(1, at(T));
+    unannounced.next_session_at = Some(at("2026-12-22T15:00:00Z"));
+    let mut world = World::new(vec![unannounced]);
+    world.play(at("2026-12-20T11:00:00Z"));
+    world.facts.treatments[0].next_session_at = None;
+    world.replan();
+    assert_eq!(world.planned_corrections(), 0, "not announced yet");
+
+    let silences: [(&str, Silence); 4] = [
+        ("no recall", |world| world.facts.person.recall = false),
+        ("muted", |world| world.facts.person.muted = ["next-session".into()].into()),
+        ("over", |world| world.now = at("2026-12-22T15:00:00Z")),
+        ("a newer session", |world| world.facts.treatments.push(treatment(2, world.now))),
+    ];
+    for (why, silence) in silences {
+        let mut world = told_of_tomorrow();
+        world.facts.treatments[0].next_session_at = None;
+        silence(&mut world);
+        world.replan();
+        assert_eq!(world.planned_corrections(), 0, "{why}");
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Op {
     Wait(i64),

@@ -6,9 +6,9 @@ use jiff::Timestamp;
 
 use super::super::ends::{End, Ends};
 use super::super::{Facts, Key, ReminderState, Standing, TreatmentFacts};
-use super::rules;
+use super::{appointments, rules};
 use crate::ids::TreatmentId;
-use crate::protocol::{Rule, RuleId};
+use crate::protocol::{Rule, RuleId, RuleKind};
 
 /// A patient's reminders, as corrections look at them.
 #[derive(Debug, Default)]
@@ -16,6 +16,16 @@ pub(in super::super) struct Past<'f> {
     about: BTreeMap<TreatmentId, Vec<&'f Standing>>,
     waiting: BTreeMap<&'f Key, Timestamp>,
     longer: Vec<Longer<'f>>,
+    appointments: BTreeMap<TreatmentId, Appointment<'f>>,
+}
+
+/// What a patient was told last of the next session after a treatment.
+#[derive(Debug, Clone, Copy)]
+struct Appointment<'f> {
+    told_at: Timestamp,
+    rule: &'f Rule,
+    /// `None` = that it is cancelled.
+    at: Option<Timestamp>,
 }
 
 /// A rule that holds longer than the patient was told.
@@ -50,7 +60,12 @@ impl<'f> Past<'f> {
                 }
             }
         }
-        Self { about, waiting, longer: longer(facts, treatments, ends) }
+        Self {
+            about,
+            waiting,
+            longer: longer(facts, treatments, ends),
+            appointments: last_announced(facts, treatments),
+        }
     }
 
     /// The reminders with a step of the treatment.
@@ -61,6 +76,15 @@ impl<'f> Past<'f> {
     /// When the step was due by itself, while it waits.
     pub(super) fn waiting(&self, step: &Key) -> Option<Timestamp> {
         self.waiting.get(step).copied()
+    }
+
+    /// The date of the next session that the patient was told last, and the rule about it; `None` in it =
+    /// that it is cancelled.
+    pub(in super::super) fn appointment(
+        &self,
+        treatment: TreatmentId,
+    ) -> Option<(&'f Rule, Option<Timestamp>)> {
+        self.appointments.get(&treatment).map(|told| (told.rule, told.at))
     }
 
     /// Each rule that still holds then, and longer than the patient was told.
@@ -104,6 +128,34 @@ fn longer<'f>(
         }
     }
     longer
+}
+
+fn last_announced<'f>(
+    facts: &'f Facts,
+    treatments: &BTreeMap<TreatmentId, &'f TreatmentFacts>,
+) -> BTreeMap<TreatmentId, Appointment<'f>> {
+    let mut last: BTreeMap<TreatmentId, Appointment> = BTreeMap::new();
+    for (row, told_at) in heard(facts) {
+        let Some(said) = &row.said else { continue };
+        for key in row.members.iter().map(|member| &member.key) {
+            let Some(treatment) = treatments.get(&key.treatment).copied() else { continue };
+            let step = treatment.protocol.step(&key.step);
+            let announced = step.into_iter().flat_map(|step| appointments(treatment, step));
+            let cancelled = treatment
+                .protocol
+                .rules
+                .iter()
+                .filter(|rule| key.step.is_correction() && rule.kind == RuleKind::NextSession);
+            for rule in announced.chain(cancelled) {
+                let Some(at) = said.until.get(&rule.id).copied() else { continue };
+                let known = last.get(&treatment.id).is_some_and(|last| told_at < last.told_at);
+                if !known {
+                    last.insert(treatment.id, Appointment { told_at, rule, at });
+                }
+            }
+        }
+    }
+    last
 }
 
 /// The end of each rule as the patient heard it last.

@@ -1,7 +1,6 @@
 //! Whether a step is wanted: the session, consent, the course, the booking, and what was said already.
 
 use super::super::chart::Chart;
-use super::super::correction::appointments;
 use super::super::ends::{concerns, muted};
 use super::super::{Fate, Key, Reason, ReminderState, Standing, TreatmentFacts};
 use super::{Candidate, Row, View};
@@ -113,10 +112,9 @@ impl View<'_, '_> {
         if !booking || (standing.key == member.key && standing.members.len() > 1) {
             return false;
         }
-        if let Some(said) = &standing.said {
-            return appointments(treatment, step).any(|rule| {
-                said.until.get(&rule.id).is_some_and(|told| *told != treatment.next_session_at)
-            });
+        if standing.said.is_some() {
+            let told = self.chart.past.appointment(treatment.id);
+            return told.is_some_and(|(_, told)| told != treatment.next_session_at);
         }
         let Some((nominal_at, _)) = self.moments(treatment, step) else { return false };
         standing.sent_at.is_none() && self.now < nominal_at && member.nominal_at < nominal_at
