@@ -193,7 +193,8 @@ const fn patient_grant(session: SessionId, patient: PatientId, token: SecretStri
 }
 
 /// Ends a session: none of its tokens counts any more, and nothing is pushed to the installation it was
-/// opened for. False when it had ended already.
+/// opened for. With a patient's last one ends the calendar feed: nobody is left who could end it. False
+/// when it had ended already.
 ///
 /// # Errors
 /// When the database refuses.
@@ -212,6 +213,10 @@ pub(crate) fn revoke_session(tx: &mut Tx<'_>, id: SessionId) -> Result<bool, Sto
             }
         }
         audit(tx, session.clinic_id, &format!("patient:{patient}"), "session.revoked", patient)?;
+        let now = tx.now();
+        if !tx.sessions(patient)?.iter().any(|session| session.is_live(now)) {
+            care::close_calendar(tx, patient)?;
+        }
     }
     Ok(true)
 }
