@@ -12,7 +12,7 @@ use crate::sealing;
 const SESSIONS_KEPT: SignedDuration = SignedDuration::from_hours(24 * 30);
 /// How long an amendment waits for its session. It is no patient's yet, so no erasure reaches it.
 const AMENDMENTS_KEPT: SignedDuration = SignedDuration::from_hours(24 * 30);
-/// How many silent devices are dropped in one transaction, which locks their patients.
+/// How many patients are looked up at once whose devices are silent.
 const SILENT_AT_ONCE: i64 = 50;
 /// How many patients are looked up at once whose time is over. Each goes in a transaction of its own.
 const OVER_AT_ONCE: i64 = 50;
@@ -53,13 +53,34 @@ impl Keeper {
         }
     }
 
+    /// Each patient goes in a transaction of its own: one whose rows cannot be read stops nobody else's.
     async fn drop_silent_devices(&self) {
+        let mut dropped = 0_usize;
+        let mut after: Option<PatientId> = None;
         loop {
-            match self.store.write(|tx| care::drop_silent_devices(tx, SILENT_AT_ONCE)).await {
-                Ok(0) => return,
-                Ok(dropped) => tracing::info!(dropped, "dropped the addresses of silent devices"),
-                Err(error) => return tracing::warn!(%error, "could not drop silent devices"),
+            let found = self
+                .store
+                .read(move |tx| care::patients_with_silent_devices(tx, after, SILENT_AT_ONCE));
+            let patients = match found.await {
+                Ok(patients) => patients,
+                Err(error) => {
+                    tracing::warn!(%error, "could not look for silent devices");
+                    break;
+                }
+            };
+            let Some(last) = patients.last() else { break };
+            after = Some(*last);
+            for patient in patients {
+                match self.store.write(move |tx| care::drop_silent_devices(tx, patient)).await {
+                    Ok(devices) => dropped += devices,
+                    Err(error) => {
+                        tracing::error!(%patient, %error, "could not drop a patient's silent devices");
+                    }
+                }
             }
+        }
+        if dropped > 0 {
+            tracing::info!(dropped, "dropped the addresses of silent devices");
         }
     }
 

@@ -7,7 +7,8 @@ use crate::ids::PatientId;
 use crate::store::{Device, DeviceRegistration, StoreError, Tx};
 
 /// Registers a device, or renews its registration, and plans anew: its zone may be another, and
-/// what waited for somebody to reach is due now. `None` when there is no such patient.
+/// what waited for somebody to reach is due now. A patient who had its address before is planned anew,
+/// too. `None` when there is no such patient.
 ///
 /// # Errors
 /// When the database refuses.
@@ -16,11 +17,17 @@ pub fn register_device(
     patient: PatientId,
     registration: &DeviceRegistration,
 ) -> Result<Option<Device>, StoreError> {
-    let Some(patient) = tx.lock_patient(patient)? else { return Ok(None) };
+    let before = tx.patient_of_address(registration)?.filter(|before| *before != patient);
+    let both: Vec<PatientId> = before.into_iter().chain([patient]).collect();
+    let locked = tx.lock_patients(&both)?;
+    let registering = locked.into_iter().find(|known| known.id == patient);
+    let Some(registering) = registering else { return Ok(None) };
     // Reminders before devices, as whoever settles pushes takes them.
-    tx.lock_reminders(patient.id)?;
-    let device = tx.upsert_device(&patient, registration)?;
-    replan(tx, patient.id)?;
+    tx.lock_reminders_of(&both)?;
+    let device = tx.upsert_device(&registering, registration)?;
+    for id in both {
+        replan(tx, id)?;
+    }
     Ok(Some(device))
 }
 
@@ -28,22 +35,33 @@ pub fn register_device(
 /// itself holds an Android token for dead after so long.
 const SILENCE: SignedDuration = SignedDuration::from_hours(270 * 24);
 
-/// Drops the addresses of up to `limit` devices whose app has neither registered again nor renewed its
-/// sign-in for 270 days, and plans their patients anew. How many there were.
+/// Up to `limit` patients, by id and beyond `after`, with a device whose app has neither registered
+/// again nor renewed its sign-in for 270 days.
 ///
 /// # Errors
 /// When the database refuses.
-pub fn drop_silent_devices(tx: &mut Tx<'_>, limit: i64) -> Result<usize, StoreError> {
-    let before = tx.now().checked_sub(SILENCE).unwrap_or(Timestamp::MIN);
-    let mut dropped = 0;
-    // Ordered by id, as everybody locks patients.
-    for patient in tx.patients_with_silent_devices(before, limit)? {
-        tx.lock_patient(patient)?;
-        tx.lock_reminders(patient)?;
-        dropped += tx.retire_silent_devices(patient, before)?;
-        replan(tx, patient)?;
-    }
+pub fn patients_with_silent_devices(
+    tx: &mut Tx<'_>,
+    after: Option<PatientId>,
+    limit: i64,
+) -> Result<Vec<PatientId>, StoreError> {
+    tx.patients_with_silent_devices(silent_since(tx.now()), after, limit)
+}
+
+/// Drops the addresses of a patient's silent devices, and plans anew. How many there were.
+///
+/// # Errors
+/// When the database refuses, or what is sealed does not open.
+pub fn drop_silent_devices(tx: &mut Tx<'_>, patient: PatientId) -> Result<usize, StoreError> {
+    tx.lock_patient(patient)?;
+    tx.lock_reminders(patient)?;
+    let dropped = tx.retire_silent_devices(patient, silent_since(tx.now()))?;
+    replan(tx, patient)?;
     Ok(dropped)
+}
+
+fn silent_since(now: Timestamp) -> Timestamp {
+    now.checked_sub(SILENCE).unwrap_or(Timestamp::MIN)
 }
 
 /// Forgets a device and plans anew. Whether there was one.

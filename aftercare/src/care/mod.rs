@@ -37,7 +37,9 @@ pub use can::{CanAnswer, CanError, Verdict, can};
 pub use case::{Case, Source, cases, locked_case};
 pub use clinics::{ClinicError, ClinicPatch, change_clinic, clinic_name};
 pub use consents::{ConsentError, ConsentView, ConsentWord, consent, tell_consent};
-pub use devices::{drop_silent_devices, register_device, remove_device};
+pub use devices::{
+    drop_silent_devices, patients_with_silent_devices, register_device, remove_device,
+};
 pub use erasure::{ErasedBy, erase_patient};
 pub use events::{Received, Says, SessionEvent, receive_event};
 pub use export::{Export, export};

@@ -279,6 +279,22 @@ impl Tx<'_> {
         Ok(device)
     }
 
+    /// Whose device has the address of this registration.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn patient_of_address(
+        &mut self,
+        registration: &DeviceRegistration,
+    ) -> Result<Option<PatientId>, StoreError> {
+        let address = address_hash(self.master, registration.address_kind, &registration.address);
+        with_conn!(self, |c| devices::table
+            .filter(devices::address_hash.eq(address))
+            .select(devices::patient_id)
+            .first(c)
+            .optional())
+    }
+
     /// Two patients who register one address at once take turns.
     fn lock_address(&mut self, address: Digest) -> Result<(), StoreError> {
         if let Conn::Pg(c) = &mut *self.conn {
@@ -375,28 +391,29 @@ impl Tx<'_> {
         Ok(removed > 0)
     }
 
-    /// Up to `limit` patients with a device that nobody was heard of from since `before`: not
-    /// registered again, and its sign-in not renewed.
+    /// Up to `limit` patients, by id and beyond `after`, with a device that nobody was heard of from since
+    /// `before`: not registered again, and its sign-in not renewed.
     ///
     /// # Errors
     /// When the database refuses.
     pub fn patients_with_silent_devices(
         &mut self,
         before: Timestamp,
+        after: Option<PatientId>,
         limit: i64,
     ) -> Result<Vec<PatientId>, StoreError> {
         let before = At(before);
-        let mut found: Vec<PatientId> = with_conn!(self, |c| devices::table
+        let after = after.unwrap_or(PatientId(uuid::Uuid::nil()));
+        with_conn!(self, |c| devices::table
             .filter(devices::state.eq(DeviceState::Active))
             .filter(devices::last_seen_at.lt(before))
             .filter(not(exists(heard_of!(before))))
-            .order((devices::last_seen_at, devices::id))
+            .filter(devices::patient_id.gt(after))
+            .order(devices::patient_id)
             .limit(limit)
             .select(devices::patient_id)
-            .load(c))?;
-        found.sort_unstable();
-        found.dedup();
-        Ok(found)
+            .distinct()
+            .load(c))
     }
 
     /// Drops the addresses of a patient's devices that nobody was heard of from since `before`, as

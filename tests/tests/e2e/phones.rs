@@ -85,6 +85,24 @@ async fn an_address_that_moves_to_another_patient_leaves_the_first(bed: Bed) {
     assert_eq!(stage.diary("ana").len(), 2);
 }
 
+async fn whose_phone_becomes_anothers_goes_by_the_clock_of_the_one_that_is_left(bed: Bed) {
+    let stage = Stage::set(bed).await;
+    let (tablet, _) = stage.treated_with_app("ana").await;
+    stage.set_clock("2026-11-22T15:41:00Z");
+    let phone = stage.app("ana", "phone").await;
+    let mut abroad = device("phone");
+    abroad["time_zone"] = json!("America/New_York");
+    stage.register(&phone, "phone", &abroad).await.expect(204);
+    let morning = async || tablet.reminder("Good morning").await["due_at"].clone();
+    assert_eq!(morning().await, "2026-11-23T12:50:00Z");
+    stage.patient("bea").await;
+    let bea = stage.app("bea", "bea-installation").await;
+    stage.register(&bea, "bea-installation", &abroad).await.expect(204);
+    assert_eq!(morning().await, "2026-11-23T07:50:00Z");
+    stage.play("2026-11-24T12:00:00Z").await;
+    assert_eq!((stage.diary("ana").len(), stage.diary("phone").len()), (5, 0));
+}
+
 async fn a_phone_that_fails_is_tried_again_alone(bed: Bed) {
     let stage = Stage::set(bed).await;
     let treated = stage.treated("ana").await;
@@ -116,6 +134,43 @@ async fn logging_out_ends_tokens_and_pushes(bed: Bed) {
     assert_eq!(refused.expect(400)["error"], "invalid_grant");
     stage.play("2026-11-22T16:30:00Z").await;
     assert_eq!((stage.diary("ana").len(), stage.diary("tablet").len()), (0, 1));
+}
+
+async fn a_feed_ends_with_the_last_sign_in(bed: Bed) {
+    let stage = Stage::set(bed).await;
+    let (app, _) = stage.treated_with_app("ana").await;
+    let tablet = stage.signed_in("ana", "tablet").await;
+    let url = app.get("/v1/me/calendar").await["url"].as_str().unwrap().to_owned();
+    let path = &url[url.find("/calendar/").unwrap()..];
+    let feed = async || stage.http.call("GET", path, None, Body::None).await.status;
+    let sign_out = async |refresh_token: String| {
+        let form = format!("token={refresh_token}");
+        stage.http.call("POST", "/v1/oauth/revoke", None, Body::Form(&form)).await.expect(200);
+    };
+    sign_out(app.refresh_token()).await;
+    assert_eq!(feed().await, 200, "another phone is signed in");
+    sign_out(tablet.refresh_token()).await;
+    assert_eq!(feed().await, 404);
+    let again = stage.signed_in("ana", "again").await;
+    assert_ne!(again.get("/v1/me/calendar").await["url"], url.as_str());
+}
+
+/// A patient whose rows cannot be read, and one whose can; neither phone was heard of for 271 days.
+async fn one_who_cannot_be_read_keeps_nobody_elses_address(bed: Bed) {
+    let stage = Stage::set(bed).await;
+    for name in ["ana", "bea"] {
+        stage.patient(name).await;
+        stage.phone(name, name).await;
+    }
+    let first = if stage.bed.database.is_some() { "'\\x00'" } else { "x'00'" };
+    let damage = "UPDATE patients SET key_wrapped = ";
+    let ana = "WHERE id = (SELECT id FROM patients ORDER BY created_at, id LIMIT 1)";
+    stage.bed.execute(&format!("{damage}{first} {ana}"));
+    stage.set_clock("2027-08-20T15:40:00Z");
+    stage.scheduler.tidy().await;
+    let states = "SELECT d.state FROM devices d JOIN patients p ON p.id = d.patient_id
+        ORDER BY p.created_at, p.id";
+    assert_eq!(stage.bed.query(states), ["active", "gone"]);
 }
 
 /// 270 days after 22 November 2026, 15:40, is 19 August 2027.
@@ -234,8 +289,11 @@ on_both_engines!(
     each_of_two_phones_gets_each_push_once,
     a_phone_that_is_gone_is_dropped_and_the_other_goes_on,
     an_address_that_moves_to_another_patient_leaves_the_first,
+    whose_phone_becomes_anothers_goes_by_the_clock_of_the_one_that_is_left,
     a_phone_that_fails_is_tried_again_alone,
     logging_out_ends_tokens_and_pushes,
+    a_feed_ends_with_the_last_sign_in,
+    one_who_cannot_be_read_keeps_nobody_elses_address,
     an_address_nobody_is_heard_of_from_is_dropped,
     hours_on_the_wall_travel_with_the_phone,
 );

@@ -133,12 +133,12 @@ async fn devices_fall_silent_unless_their_sign_in_is_renewed(bed: Bed) {
     bed.clock.advance(HOUR);
     bed.store
         .write(move |tx| {
-            assert_eq!(tx.patients_with_silent_devices(start, 10)?, []);
+            assert_eq!(tx.patients_with_silent_devices(start, None, 10)?, []);
             let now = tx.now();
             tx.insert_refresh_token(session, &"refresh".into(), now + HOUR)?;
-            assert_eq!(tx.patients_with_silent_devices(now, 10)?, [id]);
+            assert_eq!(tx.patients_with_silent_devices(now, None, 10)?, [id]);
             assert_eq!(tx.retire_silent_devices(id, now)?, 1);
-            assert_eq!(tx.patients_with_silent_devices(now, 10)?, []);
+            assert_eq!(tx.patients_with_silent_devices(now, None, 10)?, []);
             let devices = tx.devices(id)?;
             let silent = devices.iter().find(|device| device.installation_id == "i-1").unwrap();
             assert_eq!((silent.state, address(silent)), (DeviceState::Gone, None));
