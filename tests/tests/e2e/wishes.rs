@@ -79,7 +79,10 @@ async fn every_wish_that_cannot_be_is_named(bed: Bed) {
     let errors = problem["errors"].as_array().unwrap();
     assert_eq!(errors.len(), 2);
     assert_eq!(errors[0]["pointer"], "/muted_rules/1");
-    assert!(errors[0]["detail"].as_str().unwrap().contains("no-makeup, no-sweating"), "{problem}");
+    assert!(
+        errors[0]["detail"].as_str().unwrap().contains("no-makeup, no-picking, no-sweating"),
+        "{problem}"
+    );
     assert_eq!(app.get("/v1/me/preferences").await["locale"], Value::Null, "all or nothing");
 }
 
