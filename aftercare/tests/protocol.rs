@@ -94,6 +94,27 @@ fn a_region_falls_back_to_its_language_and_the_rest_to_the_first_locale() {
     }
 }
 
+/// The look-up of RFC 4647: ever more general, and at last the document's first language.
+#[test]
+fn a_longer_tag_falls_back_step_by_step() {
+    let mut document = microneedling().to_string();
+    for (tag, becomes) in [("es", "zh-Hant"), ("pt", "zh"), ("fr", "pt")] {
+        document = document.replace(&format!("\"{tag}\":"), &format!("\"{becomes}\":"));
+        document = document.replace(&format!("\"{tag}\""), &format!("\"{becomes}\""));
+    }
+    let protocol = Protocol::parse(&document).unwrap();
+    for (wanted, found) in [
+        ("zh-Hant-TW", "zh-Hant"),
+        ("zh-Hant-TW-x-clinic", "zh-Hant"),
+        ("zh-Hans-CN", "zh"),
+        ("pt-BR", "pt"),
+        ("ja", "en"),
+    ] {
+        let found_for = protocol.title.locale_for(&wanted.parse().unwrap());
+        assert_eq!(found_for.as_str(), found, "{wanted}");
+    }
+}
+
 #[test]
 fn each_fault_is_named_where_it_stands() {
     let after = |text: &str| json!({"clock": "elapsed", "after": text});

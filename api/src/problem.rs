@@ -77,6 +77,8 @@ codes! {
     Timeout = "request-timeout", REQUEST_TIMEOUT, "The request took too long to arrive";
     /// An event of the same id was recorded with other content.
     EventConflict = "event-conflict", CONFLICT, "This event id was used for another event";
+    /// Another protocol of the clinic is called by some of these codes.
+    AliasTaken = "alias-taken", CONFLICT, "Another protocol is called so";
     /// The treatment was voided, and is corrected no more.
     TreatmentVoided = "treatment-voided", CONFLICT, "The treatment was voided";
     /// The installation in the path is not the one that this session was opened for.
@@ -186,6 +188,12 @@ impl Problem {
         };
         errors.truncate(NAMED);
         Self { errors, ..Self::new(Code::InvalidFields, detail) }
+    }
+
+    /// A problem of another kind than [`Code::InvalidFields`] that these fields are to blame for.
+    #[must_use]
+    pub fn of_fields(code: Code, detail: &'static str, errors: Vec<Fault>) -> Self {
+        Self { errors, ..Self::new(code, detail) }
     }
 
     /// A problem that one field is to blame for.

@@ -1,5 +1,5 @@
-//! The heartbeat: cron jobs that wake the dispatcher, finish erasures and seal the audit trail every
-//! second, and one that tidies up every hour.
+//! The heartbeat: cron jobs that wake the dispatcher, finish erasures, move treatments to new versions of
+//! their protocols and seal the audit trail every second, and one that tidies up every hour.
 //!
 //! What is due is decided by the tables, so a tick that comes late, twice or never loses nothing.
 //! The cron scheduler reads the system's wall clock and can fall silent when that is set back; a
@@ -10,6 +10,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use aftercare::care;
 use aftercare::store::Store;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -85,6 +86,13 @@ async fn start(
         Box::pin(async move { erasing.finish().await })
     })?;
     cron.add(job).await?;
+    let moving =
+        Arc::new(Moving { store: keeper.store.clone(), busy: tokio::sync::Mutex::new(()) });
+    let job = Job::new_async(EVERY_SECOND, move |_, _| {
+        let moving = Arc::clone(&moving);
+        Box::pin(async move { moving.go_on().await })
+    })?;
+    cron.add(job).await?;
     let sealing = Arc::clone(sealing);
     let job = Job::new_async(EVERY_SECOND, move |_, _| {
         let sealing = Arc::clone(&sealing);
@@ -112,6 +120,25 @@ impl Erasing {
         let Ok(_alone) = self.busy.try_lock() else { return };
         if let Err(error) = self.store.finish_erasures().await {
             tracing::warn!(%error, "could not finish erasures; trying again");
+        }
+    }
+}
+
+/// Moves treatments to the versions that their clinics published for them; one tick at a time.
+struct Moving {
+    store: Store,
+    busy: tokio::sync::Mutex<()>,
+}
+
+impl Moving {
+    async fn go_on(&self) {
+        let Ok(_alone) = self.busy.try_lock() else { return };
+        match care::move_running(&self.store).await {
+            Ok(0) => {}
+            Ok(moved) => tracing::info!(moved, "moved patients to new versions of their protocols"),
+            Err(error) => {
+                tracing::warn!(%error, "could not move patients to a new protocol version; trying again");
+            }
         }
     }
 }

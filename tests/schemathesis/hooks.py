@@ -65,10 +65,18 @@ def before_call(context, case, kwargs):
         fill(case.body, case.operation.path)
         if case.operation.path == "/v1/events" and RANDOM.random() < FED:
             tell(case)
+        if takes_a_document(case.operation) and RANDOM.random() < FED:
+            case.body = WORLD.document()
         if case.operation.path == "/v1/oauth/token":
             sign_in(case)
         if case.operation.path == "/v1/oauth/revoke" and isinstance(case.body, dict):
             feed(case.body, "token", case.operation.path)
+
+
+def takes_a_document(operation):
+    """Whether the body is a protocol, which the document describes no closer than as an object."""
+    published = operation.path == "/v1/protocols/{slug}" and operation.method.upper() == "PUT"
+    return published or operation.path == "/v1/protocols/{slug}/impact"
 
 
 def is_valid(case, location):
@@ -156,6 +164,12 @@ def known(name, path):
             return [choose(["hydrate", "no-makeup"])]
         case "minutes":
             return RANDOM.randrange(5, 30)
+        case "running":
+            return choose(["stay", "move"])
+        case "aliases":
+            return [f"CODE-{RANDOM.randrange(10**6)}"]
+        case "document":
+            return WORLD.document()
         case "metadata":
             return {"room": str(RANDOM.randrange(9))}
     return None

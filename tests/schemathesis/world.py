@@ -179,6 +179,14 @@ class World:
             "data": data,
         }
 
+    def document(self):
+        """A protocol that the clinic may publish: the one it uses, approved anew."""
+        document = call("GET", "/v1/protocols/microneedling", self.clinic.bearer())
+        del document["version"]
+        document["reviewed_at"] = f"2026-11-{RANDOM.randint(1, 30):02}"
+        document["reviewed_by"] = "Dr. M. Sousa"
+        return document
+
     def choose(self, random_, among, fallback):
         with self.lock:
             return random_.choice(among) if among else fallback

@@ -94,7 +94,7 @@ pub(super) fn settle(
         (said.completed_at, said.time_zone.clone(), said.areas.clone(), said.protocol_id)
     };
     if session(&settled) != session(known) {
-        replan_amended(tx, patient.id, known.id)?;
+        replan_amended(tx, patient.id, &[known.id].into())?;
     } else if (settled.next_session_at, settled.state) != (known.next_session_at, known.state) {
         replan(tx, patient.id)?;
     }
@@ -165,7 +165,7 @@ pub(super) fn resolve(
 ) -> Result<AmendedFields, StoreError> {
     let mut protocol = None;
     if let Some(slug) = &patch.protocol {
-        match tx.latest_protocol(clinic, slug)? {
+        match tx.protocol_by_code(clinic, slug)? {
             Some(record) => protocol = Some(record.id),
             None => refusals.push(Refusal::unknown_protocol(tx, clinic)?),
         }
@@ -282,6 +282,11 @@ fn fold(
     for amended in said.iter().filter(|said| said.kind == AmendmentKind::Amended) {
         apply(&mut folded, &amended.fields, protocols);
     }
+    // It may have moved to another version since.
+    let slug = |id: ProtocolId| protocols.get(&id).map(|protocol| &protocol.slug);
+    if slug(folded.protocol_id) == slug(known.protocol_id) {
+        folded.protocol_id = known.protocol_id;
+    }
     let protocol = protocols.get(&folded.protocol_id);
     fit(&mut folded, protocol.map(AsRef::as_ref));
     folded
@@ -319,13 +324,9 @@ fn apply(
 
 /// Events are judged one by one, in whatever order they arrive; together they may name areas that
 /// the protocol does not know, or a next session before this one. Those are left out.
-fn fit(treatment: &mut Treatment, protocol: Option<&Protocol>) {
-    if let Some(protocol) = protocol.filter(|protocol| !treatment.areas.is_subset(&protocol.areas))
-    {
-        treatment.areas = treatment.areas.intersection(&protocol.areas).cloned().collect();
-        if treatment.areas.is_empty() {
-            treatment.areas.clone_from(&protocol.default_areas);
-        }
+pub(super) fn fit(treatment: &mut Treatment, protocol: Option<&Protocol>) {
+    if let Some(protocol) = protocol {
+        treatment.areas = protocol.treated(&treatment.areas);
     }
     let booked = treatment.next_session_at;
     if !refused_times(treatment.completed_at, booked, Timestamp::MAX).is_empty() {

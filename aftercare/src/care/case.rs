@@ -1,6 +1,6 @@
 //! All that is stored about a patient, and the facts that planning sees in it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::protocols;
@@ -50,7 +50,7 @@ pub struct Case {
     /// Where the language in it is from.
     pub locale_source: Source,
     /// Where each treatment stands in its course.
-    pub courses: std::collections::BTreeMap<crate::ids::TreatmentId, CourseState>,
+    pub courses: BTreeMap<crate::ids::TreatmentId, CourseState>,
 }
 
 /// The records of one patient, locked: nobody else plans for them, or claims a reminder of theirs,
@@ -162,10 +162,6 @@ impl Records {
     fn person(&self, zone: Zone, locale: Locale) -> Person {
         let wishes = &self.patient.preferences;
         let withdrawn = |kind| self.consents.iter().any(|c| c.kind == kind && !c.granted);
-        let mut slots = self.clinic.slots.clone();
-        if let Some(phone) = &self.clinic.contact_phone {
-            slots.insert("contact_phone".to_owned(), phone.clone());
-        }
         Person {
             id: Some(self.patient.id),
             zone,
@@ -175,7 +171,7 @@ impl Records {
             muted: wishes.muted_rules.clone(),
             aftercare: !withdrawn(ConsentKind::Aftercare),
             recall: !withdrawn(ConsentKind::Recall),
-            slots,
+            slots: slots_of(&self.clinic),
         }
     }
 
@@ -211,6 +207,15 @@ fn first<T: Clone>(told: [(Option<&T>, Source); 3], clinic: &T) -> (T, Source) {
     let said = told.into_iter().find_map(|(value, source)| Some((value?, source)));
     let (value, source) = said.unwrap_or((clinic, Source::Clinic));
     (value.clone(), source)
+}
+
+/// The clinic's words for the slots of protocols.
+pub(super) fn slots_of(clinic: &Clinic) -> BTreeMap<String, String> {
+    let mut slots = clinic.slots.clone();
+    if let Some(phone) = &clinic.contact_phone {
+        slots.insert("contact_phone".to_owned(), phone.clone());
+    }
+    slots
 }
 
 /// Whether a push to the device would be seen.

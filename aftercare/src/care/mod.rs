@@ -16,11 +16,13 @@ mod erasure;
 mod events;
 mod export;
 mod handout;
+mod moving;
 mod patients;
 mod phone_clock;
 mod plan;
 mod preferences;
 mod protocols;
+mod publish;
 mod reachability;
 mod reading;
 mod receipts;
@@ -44,10 +46,15 @@ pub use erasure::{ErasedBy, erase_patient};
 pub use events::{Received, Says, SessionEvent, receive_event};
 pub use export::{Export, export};
 pub use handout::{Handout, handout};
+pub use moving::{Impact, move_running, protocol_impact};
 pub use patients::upsert_patient;
 pub use plan::{replan, replan_case};
 pub use preferences::{PreferencesError, PreferencesPatch, change_preferences};
 pub use protocols::{protocol_of, seed_protocols};
+pub use publish::{
+    Draft, PublishError, Published, Running, TryOut, draft, name_protocol, publish_protocol,
+    try_protocol,
+};
 pub use reachability::{Unheard, UnheardPage, UnheardReminder, unheard};
 pub use reading::{Reading, note_own_export, note_reading};
 pub use receipts::{Receipts, ReceiptsError, Reported, record_receipts};

@@ -1,6 +1,6 @@
 //! Planning a patient anew, and writing down what changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::case::{Case, key_of, locked_case};
 use crate::ids::{PatientId, TreatmentId};
@@ -24,10 +24,19 @@ pub fn replan(tx: &mut Tx<'_>, patient: PatientId) -> Result<bool, StoreError> {
 /// # Errors
 /// When the database refuses.
 pub fn replan_case(tx: &mut Tx<'_>, case: &Case) -> Result<bool, StoreError> {
-    let plan = plan(&case.facts, tx.now());
+    let changes = diff(&case.facts, &plan(&case.facts, tx.now()));
+    write(tx, case, changes)
+}
+
+/// Writes changes down; false when there are none.
+pub(super) fn write(
+    tx: &mut Tx<'_>,
+    case: &Case,
+    changes: Vec<Change>,
+) -> Result<bool, StoreError> {
     let stored: BTreeMap<Key, &Reminder> =
         case.reminders.iter().map(|reminder| (key_of(reminder), reminder)).collect();
-    let rows = diff(&case.facts, &plan).into_iter().map(|change| {
+    let rows = changes.into_iter().map(|change| {
         let stored = stored.get(&change.key).copied();
         row(tx, case, stored, change)
     });
@@ -40,19 +49,19 @@ pub fn replan_case(tx: &mut Tx<'_>, case: &Case) -> Result<bool, StoreError> {
     Ok(true)
 }
 
-/// Plans a patient anew whose treatment turned out otherwise: its reminders are planned as if they were
-/// new. What a dispatcher holds of it is taken back: it may be in words that no longer hold.
+/// Plans a patient anew whose treatments turned out otherwise: their reminders are planned as if they were
+/// new. What a dispatcher holds of them is taken back: it may be in words that no longer hold.
 ///
 /// # Errors
 /// When the database refuses.
 pub(super) fn replan_amended(
     tx: &mut Tx<'_>,
     patient: PatientId,
-    treatment: TreatmentId,
+    treatments: &BTreeSet<TreatmentId>,
 ) -> Result<(), StoreError> {
     let Some(mut case) = locked_case(tx, patient)? else { return Ok(()) };
     for standing in &mut case.facts.standing {
-        if standing.members.iter().any(|member| member.key.treatment == treatment) {
+        if standing.members.iter().any(|member| treatments.contains(&member.key.treatment)) {
             standing.renew();
         }
     }

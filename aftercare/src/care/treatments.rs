@@ -280,7 +280,7 @@ fn examine(
     {
         refusals.push(Refusal::UnknownPatient);
     }
-    let Some(record) = tx.latest_protocol(clinic, &event.protocol)? else {
+    let Some(record) = tx.protocol_by_code(clinic, &event.protocol)? else {
         refusals.push(Refusal::unknown_protocol(tx, clinic)?);
         return Err(RecordError::Refused(refusals));
     };

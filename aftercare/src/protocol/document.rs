@@ -359,12 +359,21 @@ impl Calendar {
         day.checked_add(span.ok()?).ok()
     }
 
+    /// The most days that it can be.
+    #[must_use]
+    pub const fn at_most(self) -> i32 {
+        match self {
+            Self::Months(months) => months.saturating_mul(31),
+            Self::Days(days) => days,
+        }
+    }
+
     /// Whether it is longer than the other, whatever months they fall into.
     pub(super) fn always_longer_than(self, other: Self) -> bool {
         match (self, other) {
             (Self::Months(a), Self::Months(b)) | (Self::Days(a), Self::Days(b)) => a > b,
             (Self::Months(a), Self::Days(b)) => a.saturating_mul(28) > b,
-            (Self::Days(a), Self::Months(b)) => a > b.saturating_mul(31),
+            (Self::Days(a), Self::Months(_)) => a > other.at_most(),
         }
     }
 }
@@ -436,6 +445,14 @@ impl Protocol {
     #[must_use]
     pub fn notice(&self) -> Option<&'static str> {
         self.reviewed_by.is_none().then_some(Self::DRAFT)
+    }
+
+    /// Where it was applied, of the areas that the protocol knows; the default when it knows none of
+    /// them.
+    #[must_use]
+    pub fn treated(&self, areas: &BTreeSet<Area>) -> BTreeSet<Area> {
+        let known: BTreeSet<_> = areas.intersection(&self.areas).cloned().collect();
+        if known.is_empty() { self.default_areas.clone() } else { known }
     }
 
     /// The rule of that name.

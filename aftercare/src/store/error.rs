@@ -76,6 +76,12 @@ impl StoreError {
         matches!(self, Self::Unavailable(_) | Self::InDoubt(_) | Self::Busy(_))
     }
 
+    /// Whether it lies in what the work was about, so that the same with other rows may succeed.
+    #[must_use]
+    pub fn is_of_one_row(&self) -> bool {
+        matches!(self, Self::Corrupt(_) | Self::Conflict { .. } | Self::Internal(_))
+    }
+
     /// This error as that of a `COMMIT`, after which an engine that went away leaves it open what became
     /// of the work.
     pub(super) fn of_commit(self) -> Self {

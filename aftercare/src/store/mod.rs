@@ -13,6 +13,7 @@
 //! Whoever changes a patient's plan locks the patient first ([`Tx::lock_patient`]), then the
 //! patient's reminders, in the order of their ids. Claims skip what is locked and never wait.
 
+mod aliases;
 mod amendments;
 mod audit;
 mod audit_chain;
@@ -29,6 +30,7 @@ mod error;
 mod migrate;
 mod patients;
 mod postgres;
+mod protocol_moves;
 mod protocols;
 mod queue;
 mod reachability;
@@ -70,6 +72,7 @@ pub use erasure_file::{ErasureFile, ErasureFileError};
 pub use erasures::{Erasure, ErasureError};
 pub use error::StoreError;
 pub use patients::{Patient, Preferences};
+pub use protocol_moves::ProtocolMove;
 pub use protocols::ProtocolRecord;
 pub use queue::{Completion, Outcome};
 pub use receipts::{Receipt, ReceiptKind};

@@ -341,6 +341,29 @@ table! {
     }
 }
 
+table! {
+    use diesel::sql_types::Text;
+    use crate::store::sql::{Id, Instant};
+    protocol_aliases (clinic_id, code) {
+        clinic_id -> Id,
+        code -> Text,
+        slug -> Text,
+        created_at -> Instant,
+    }
+}
+
+table! {
+    use diesel::sql_types::{Nullable, Text};
+    use crate::store::sql::{Id, Instant};
+    protocol_moves (clinic_id, slug) {
+        clinic_id -> Id,
+        slug -> Text,
+        protocol_id -> Id,
+        reached -> Nullable<Id>,
+        started_at -> Instant,
+    }
+}
+
 joinable!(amendments -> patients (patient_id));
 joinable!(client_secrets -> clinics (clinic_id));
 joinable!(patients -> clinics (clinic_id));

@@ -76,6 +76,17 @@ impl<T: FromFields> Body<T> {
     }
 }
 
+impl Body<Map<String, Value>> {
+    /// Reads a body that is an object with a reader of its own.
+    ///
+    /// # Errors
+    /// As [`Body::read`]; its fields are not looked at.
+    pub async fn read_raw(self) -> Result<Map<String, Value>, Problem> {
+        demand_media_type(&self.request, "application/json")?;
+        json::object(&body_bytes(&self.request, self.payload).await?)
+    }
+}
+
 impl Body<Nothing> {
     /// Reads a body that may be absent and has no fields.
     ///

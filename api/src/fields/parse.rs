@@ -16,7 +16,7 @@ use aftercare::words::UnknownWord;
 use aftercare::zone::Zone;
 use jiff::Timestamp;
 use jiff::tz::Offset;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{Faults, bad, bad_below, kind};
 
@@ -235,6 +235,49 @@ fn looks_like_phone(text: &str) -> bool {
     let fewest = if rest.len() < text.len() { 7 } else { 9 };
     (fewest..=15).contains(&digits)
         && rest.chars().all(|c| c.is_ascii_digit() || " ().-/".contains(c))
+}
+
+/// An object as it is, for a reader of its own.
+///
+/// # Errors
+/// Other values.
+pub fn object(value: &Value) -> Result<Map<String, Value>, Faults> {
+    match value {
+        Value::Object(members) => Ok(members.clone()),
+        other => bad(format!("must be an object, not {}", kind(other))),
+    }
+}
+
+/// The most codes that a protocol is called by.
+pub const ALIASES: usize = 100;
+/// Characters of a clinic's own code at most.
+pub const ALIAS: usize = 64;
+
+/// The clinic's own codes, each once.
+///
+/// # Errors
+/// Other values, more than [`ALIASES`], codes that are empty, longer than [`ALIAS`] or come twice.
+pub fn aliases(value: &Value) -> Result<Vec<String>, Faults> {
+    let Value::Array(items) = value else {
+        return bad(format!("must be an array, not {}", kind(value)));
+    };
+    if items.len() > ALIASES {
+        return bad(format!("must have at most {ALIASES} items"));
+    }
+    let mut codes: Vec<String> = Vec::with_capacity(items.len());
+    let mut faults = Faults::new();
+    for (index, item) in items.iter().enumerate() {
+        match text(ALIAS)(item) {
+            Ok(code) if codes.contains(&code) => {
+                faults.push(bad_below(&index.to_string(), "comes twice"));
+            }
+            Ok(code) => codes.push(code),
+            Err(wrong) => {
+                faults.extend(wrong.into_iter().map(|w| bad_below(&index.to_string(), w.detail)));
+            }
+        }
+    }
+    if faults.is_empty() { Ok(codes) } else { Err(faults) }
 }
 
 /// The most areas that one treatment can name.

@@ -52,6 +52,16 @@ struct Operation {
     patient: bool,
 }
 
+/// A document that any clinic may publish.
+fn own_microneedling() -> Value {
+    let shipped = aftercare::protocol::shipped().iter();
+    let mut shipped = shipped.filter(|one| one.protocol.slug == "microneedling");
+    let mut own: Value = serde_json::from_str(shipped.next().unwrap().json).unwrap();
+    own["reviewed_by"] = json!("Dr. M. Sousa");
+    own.as_object_mut().unwrap().remove("version");
+    own
+}
+
 fn operations() -> Vec<Operation> {
     let document = aftercare_api::openapi_document("http://localhost");
     let paths = document["paths"].as_object().unwrap();
@@ -146,6 +156,9 @@ impl Target {
                 json!([{"reminder_id": self.reminder, "kind": "displayed", "at": at}])
             }
             "snoozeMyReminder" => json!({"minutes": 5}),
+            "putProtocol" | "getProtocolImpact" => own_microneedling(),
+            "previewProtocol" => json!({"completed_at": "2026-11-22T15:40:00Z"}),
+            "putProtocolAliases" => json!({"aliases": ["MN-01"]}),
             _ if operation.media_type.is_some() => {
                 panic!("teach the matrix a body for {operation:?}")
             }
@@ -176,7 +189,7 @@ struct World {
     dead_patient: [String; 2],
 }
 
-async fn token_of(stage: &Stage, clinic: &NewClinic) -> String {
+pub(crate) async fn token_of(stage: &Stage, clinic: &NewClinic) -> String {
     let form = format!(
         "grant_type=client_credentials&client_id={}&client_secret={}",
         clinic.client_id,
@@ -309,7 +322,8 @@ impl World {
         let lists_nothing = theirs.told() == nobodys.told() && theirs.is_empty_page();
         let may = !names_objects || OWN_NAMES.contains(&operation.id.as_str()) || lists_nothing;
         assert!(!success || may, "{who} got {} from {operation:?}", theirs.status);
-        assert_eq!(theirs.status, nobodys.status, "{who}: {operation:?}");
+        // What names nothing is one request that was made twice.
+        assert!(!names_objects || theirs.status == nobodys.status, "{who}: {operation:?}");
         if success {
             let (path, text) = (victim.path(operation), theirs.text());
             let told = victim.names().into_iter().filter(|name| !path.contains(*name));

@@ -12,6 +12,7 @@ mod chromium;
 mod clients;
 mod http;
 mod process;
+mod protocols;
 mod stage;
 
 mod amend;

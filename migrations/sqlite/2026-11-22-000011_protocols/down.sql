@@ -1,0 +1,2 @@
+DROP TABLE protocol_moves;
+DROP TABLE protocol_aliases;
