@@ -26,6 +26,7 @@ mod publish;
 mod reachability;
 mod reading;
 mod receipts;
+mod replan;
 mod retention;
 mod signing_keys;
 mod snooze;
@@ -58,6 +59,7 @@ pub use publish::{
 pub use reachability::{Unheard, UnheardPage, UnheardReminder, unheard};
 pub use reading::{Reading, note_own_export, note_reading};
 pub use receipts::{Receipts, ReceiptsError, Reported, record_receipts};
+pub use replan::{ReplanFilter, Replanned, replan_everybody};
 pub use retention::{Retention, RetentionError, erase_if_over};
 pub use signing_keys::{
     ACCESS_LIFETIME, PUBLISHED_AHEAD, Rotation, Turn, ensure_signing_key, needs_care,

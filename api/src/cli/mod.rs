@@ -13,6 +13,7 @@ mod master_key;
 mod operate;
 mod plan;
 mod protocol;
+mod replan;
 mod secrets;
 mod serve;
 mod settings;
@@ -63,6 +64,8 @@ enum Command {
     /// Work on the record of who was erased
     #[command(subcommand)]
     Erasures(erasures::Command),
+    /// Plan what is not sent yet anew, by the time-zone rules of this release
+    Replan(replan::Args),
     /// Work on protocol documents
     #[command(subcommand)]
     Protocol(protocol::Command),
@@ -119,6 +122,7 @@ fn carry_out(command: Command) -> Result<(), Failure> {
         Command::Resume(args) => wait_for(operate::pause(args, false)),
         Command::Audit(command) => wait_for(audit::run(command)),
         Command::Erasures(command) => wait_for(erasures::run(command)),
+        Command::Replan(args) => wait_for(replan::run(args)),
         Command::FcmEmulator(args) => wait_for(emulator::run(args)),
     }
 }

@@ -40,6 +40,7 @@ mod races;
 mod reachability;
 mod readme;
 mod refusals;
+mod replan;
 mod retention;
 mod secrecy;
 mod snooze;
