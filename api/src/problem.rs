@@ -67,6 +67,8 @@ codes! {
     MissingToken = "missing-token", UNAUTHORIZED, "An access token is needed";
     /// The bearer token is not ours, has expired, or its session was revoked.
     InvalidToken = "invalid-token", UNAUTHORIZED, "The access token is not accepted";
+    /// A message is not signed with a secret of the clinic, or not now.
+    InvalidSignature = "invalid-signature", UNAUTHORIZED, "The signature is not accepted";
     /// The token is good, but belongs to the other kind of caller.
     WrongRole = "wrong-role", FORBIDDEN, "This token's role may not do this";
     /// Nothing of that name, or nothing that this caller may know of.
@@ -81,6 +83,8 @@ codes! {
     AliasTaken = "alias-taken", CONFLICT, "Another protocol is called so";
     /// The treatment was voided, and is corrected no more.
     TreatmentVoided = "treatment-voided", CONFLICT, "The treatment was voided";
+    /// The clinic has as many signing secrets as it may have.
+    TooManySecrets = "too-many-secrets", CONFLICT, "There are two signing secrets already";
     /// The installation in the path is not the one that this session was opened for.
     OtherInstallation = "other-installation", CONFLICT, "The session belongs to another installation";
     /// The reminder was not sent, or would not be sent again then.
@@ -292,7 +296,7 @@ impl Problem {
     /// The header that the status asks for, if any.
     fn header(&self) -> Option<(HeaderName, HeaderValue)> {
         let name = match self.code {
-            Code::MissingToken => {
+            Code::MissingToken | Code::InvalidSignature => {
                 return Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
             }
             Code::InvalidToken => {

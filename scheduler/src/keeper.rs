@@ -12,6 +12,8 @@ use crate::sealing;
 const SESSIONS_KEPT: SignedDuration = SignedDuration::from_hours(24 * 30);
 /// How long an amendment waits for its session. It is no patient's yet, so no erasure reaches it.
 const AMENDMENTS_KEPT: SignedDuration = SignedDuration::from_hours(24 * 30);
+/// How long the answer to a signed message is given again: long after the message itself is too old.
+const ANSWERS_KEPT: SignedDuration = SignedDuration::from_hours(24 * 7);
 /// How many patients are looked up at once whose devices are silent.
 const SILENT_AT_ONCE: i64 = 50;
 /// How many patients are looked up at once whose time is over. Each goes in a transaction of its own.
@@ -30,6 +32,7 @@ impl Keeper {
         sealing::daily(&self.store).await;
         self.forget_sessions().await;
         self.forget_waiting_amendments().await;
+        self.forget_webhook_answers().await;
         self.drop_silent_devices().await;
         self.erase_who_is_over().await;
     }
@@ -50,6 +53,14 @@ impl Keeper {
                 tracing::warn!(forgotten, "forgot amendments whose session never came");
             }
             Err(error) => tracing::warn!(%error, "could not forget amendments that wait"),
+        }
+    }
+
+    async fn forget_webhook_answers(&self) {
+        let over = self.store.env().now().checked_sub(ANSWERS_KEPT).unwrap_or(Timestamp::MIN);
+        match self.store.write(move |tx| tx.forget_webhook_answers(over)).await {
+            Ok(forgotten) => tracing::debug!(forgotten, "forgot answers to signed messages"),
+            Err(error) => tracing::warn!(%error, "could not forget answers to signed messages"),
         }
     }
 

@@ -187,6 +187,17 @@ class World:
         document["reviewed_by"] = "Dr. M. Sousa"
         return document
 
+    def signing_secret(self):
+        """The id of a secret that signs events."""
+        bearer = self.clinic.bearer()
+        known = call("GET", "/v1/signing-secrets", bearer)["items"]
+        return (known[0] if known else call("POST", "/v1/signing-secrets", bearer))["id"]
+
+    def make_room(self):
+        """A clinic has two secrets at most: the next one finds none in its way."""
+        for secret in call("GET", "/v1/signing-secrets", self.clinic.bearer())["items"]:
+            call("DELETE", f"/v1/signing-secrets/{secret['id']}", self.clinic.bearer())
+
     def choose(self, random_, among, fallback):
         with self.lock:
             return random_.choice(among) if among else fallback

@@ -29,6 +29,7 @@ mod receipts;
 mod replan;
 mod retention;
 mod signing_keys;
+mod signing_secrets;
 mod snooze;
 mod timeline;
 mod treatments;
@@ -65,6 +66,7 @@ pub use signing_keys::{
     ACCESS_LIFETIME, PUBLISHED_AHEAD, Rotation, Turn, ensure_signing_key, needs_care,
     replace_signing_keys, rotate_signing_keys, signing_key,
 };
+pub use signing_secrets::{SecretRefused, add_signing_secret, delete_signing_secret};
 pub use snooze::{SnoozeError, snooze};
 pub use timeline::{
     ClinicCard, CourseView, ReminderView, RestrictionView, Timeline, TreatmentCard, TreatmentView,

@@ -42,10 +42,12 @@ mod schema;
 mod server;
 mod sessions;
 mod signing_keys;
+mod signing_secrets;
 mod snoozes;
 mod sql;
 mod sqlite;
 mod treatments;
+mod webhook_answers;
 
 use std::sync::Arc;
 
@@ -80,8 +82,10 @@ pub use reminders::Reminder;
 pub use rotation::{Replacement, Rewrapped};
 pub use sessions::{RefreshToken, Session};
 pub use signing_keys::SigningKey;
+pub use signing_secrets::SigningSecret;
 pub use snoozes::Snooze;
 pub use treatments::{NewTreatment, Treatment, TreatmentFilter, TreatmentState};
+pub use webhook_answers::WebhookAnswer;
 
 /// The most rows that one statement writes: within SQLite's 32,766 and PostgreSQL's 65,535 bound
 /// values for the widest table.

@@ -11,6 +11,7 @@ mod clients;
 mod grants;
 mod keys;
 mod secrets;
+mod signatures;
 mod token;
 
 pub use clients::{
@@ -23,6 +24,7 @@ pub(crate) use grants::{
 pub(crate) use keys::{KeyRing, Signer};
 pub use secrets::HashError;
 pub(crate) use secrets::{Hasher, feed_token};
+pub(crate) use signatures::{SignedMessage, new_signing_secret, written};
 pub use token::{Role, token_holds};
 
 use std::future::Future;

@@ -1,10 +1,11 @@
 //! CloudEvents that say of sessions what the plain event and its corrections say.
 
 use aftercare::care::{Namespace, Received, Says, SessionEvent, SessionPatch};
+use aftercare::ids::ClinicId;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::treatments::{NewTreatment, TreatmentPatch};
@@ -208,4 +209,64 @@ pub struct EventReceipts {
         {"status": 202, "outcome": "waiting"}
     ]))]
     pub items: Vec<EventReceipt>,
+}
+
+/// Whose message it is that is signed.
+#[derive(Debug, Clone, Copy, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct SignedQuery {
+    /// Signed messages: the clinic's id, which `aftercare clinic create` printed.
+    #[param(value_type = Option<String>, format = "uuid", example = "019abc3e-7a2c-7d10-8f00-3c5d1b2a4e6f")]
+    pub clinic: Option<ClinicId>,
+}
+
+impl FromFields for SignedQuery {
+    fn from_fields(fields: &mut Fields<'_>) -> Option<Self> {
+        Some(Self { clinic: fields.optional("clinic", parse::id) })
+    }
+}
+
+/// A secret that signs events.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = SigningSecret)]
+pub struct SigningSecretDto {
+    /// Its id.
+    #[schema(value_type = String, example = "019abc3e-7a2c-7d10-8f00-3c5d1b2a4e6f")]
+    pub id: Uuid,
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime, example = "2026-11-22T15:40:00Z")]
+    pub created_at: Timestamp,
+}
+
+/// A secret that signs events, shown this once.
+#[derive(Clone, Serialize, ToSchema)]
+pub struct NewSigningSecret {
+    /// Its id.
+    #[schema(value_type = String, example = "019abc3e-7a2c-7d10-8f00-3c5d1b2a4e6f")]
+    pub id: Uuid,
+    /// The secret, as Standard Webhooks libraries take it.
+    #[schema(example = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")]
+    pub secret: String,
+    /// The clinic that messages signed with it name in `?clinic=`.
+    #[schema(value_type = String, example = "019abc3e-7a2c-7d10-8f00-3c5d1b2a4e6f")]
+    pub clinic_id: Uuid,
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime, example = "2026-11-22T15:40:00Z")]
+    pub created_at: Timestamp,
+}
+
+impl std::fmt::Debug for NewSigningSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NewSigningSecret").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// The secrets that sign a clinic's events.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct SigningSecrets {
+    /// Two at most, the older one first.
+    pub items: Vec<SigningSecretDto>,
+    /// Always null: there is one page.
+    #[schema(example = json!(null))]
+    pub next_cursor: Option<String>,
 }

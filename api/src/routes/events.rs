@@ -1,20 +1,23 @@
 //! CloudEvents: what a clinic's software says of sessions, one by one or in batches.
 
+use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::web::{self, Data};
-use actix_web::{HttpRequest, HttpResponse, post};
+use actix_web::{FromRequest as _, HttpRequest, HttpResponse, post};
 use aftercare::care;
 use aftercare::ids::ClinicId;
+use aftercare::store::{StoreError, WebhookAnswer};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::treatments::{pointer, refused};
-use crate::auth::ClinicAuth;
-use crate::dto::{CloudEvent, EventReceipt, EventReceipts, Incoming};
-use crate::fields::{body_bytes, media_type, read_json, read_object};
-use crate::problem::{Code, Problem};
+use crate::auth::{ClinicAuth, SignedMessage};
+use crate::dto::{CloudEvent, EventReceipt, EventReceipts, Incoming, SignedQuery};
+use crate::fields::{Query, body_bytes, media_type, read_json, read_object};
+use crate::problem::{Code, PROBLEM_JSON, Problem};
 use crate::state::Api;
 
 const STRUCTURED: &str = "application/cloudevents+json";
@@ -42,11 +45,20 @@ enum EventAnswer {
 /// and `.voided.v1` correct it; an event is known by its `source` and `id`. They may arrive in any
 /// order: one that is about a session that is not known yet is kept for 30 days. Of a batch each event is
 /// taken or refused by itself.
+///
+/// Instead of a bearer, a message may be signed as Standard Webhooks has it, with a secret of
+/// `POST /v1/signing-secrets` and `?clinic=`; not in binary mode, because a signature does not cover
+/// `ce-*` headers. Its timestamp may be 5 minutes off. A repeated `webhook-id` gets the first answer
+/// again, for 7 days.
 #[utoipa::path(
     operation_id = "receiveEvents",
     tag = "clinic",
-    security(("clinic" = [])),
+    security(("clinic" = []), ("signature" = [])),
     params(
+        SignedQuery,
+        ("webhook-id" = Option<String>, Header, description = "Signed messages: the message's id"),
+        ("webhook-timestamp" = Option<String>, Header, description = "Signed messages: when it was sent, in seconds since 1970"),
+        ("webhook-signature" = Option<String>, Header, description = "Signed messages: `v1,` and the signature in base64; several with spaces between"),
         ("ce-specversion" = Option<String>, Header, description = "Binary mode: `1.0`"),
         ("ce-type" = Option<String>, Header, description = "Binary mode: the event's type"),
         ("ce-source" = Option<String>, Header, description = "Binary mode: who says it"),
@@ -69,6 +81,7 @@ enum EventAnswer {
         (status = 200, description = "The event came before, or it amended or voided a session; of a batch, what became of each of its events", body = EventAnswer),
         (status = 201, description = "The event recorded a session", body = EventReceipt),
         (status = 202, description = "The session that the event is about is not known yet; the event is kept for it", body = EventReceipt),
+        (status = 401, description = "`invalid-signature`: the message is not signed with a secret of this clinic, or it is too old"),
         (status = 409, description = "`event-conflict`: the source used this id for other content"),
         (status = 422, description = "`unknown-patient`, `unknown-protocol`: see `detail`")
     )
@@ -76,14 +89,87 @@ enum EventAnswer {
 #[post("/v1/events")]
 async fn receive_events(
     api: Data<Api>,
-    auth: ClinicAuth,
     request: HttpRequest,
+    query: Query<SignedQuery>,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    let mode = Mode::of(&request)?;
-    let bytes = body_bytes(&request, payload.into_inner()).await?;
-    let (status, answer) = take_in(&api, auth.clinic, mode, &bytes).await?;
+    let payload = payload.into_inner();
+    match SignedMessage::of(&request) {
+        Some(message) => receive_signed(&api, &request, &query, &message, payload).await,
+        None => receive_with_bearer(&api, &request, &query, payload).await,
+    }
+}
+
+async fn receive_with_bearer(
+    api: &Api,
+    request: &HttpRequest,
+    query: &Query<SignedQuery>,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    let auth = ClinicAuth::extract(request).await?;
+    if query.read()?.clinic.is_some() {
+        let detail = "is for signed messages; a bearer names its clinic";
+        return Err(Problem::field(Code::InvalidFields, "?clinic", detail));
+    }
+    let mode = Mode::of(request)?;
+    let bytes = body_bytes(request, payload).await?;
+    let (status, answer) = take_in(api, auth.clinic, mode, &bytes).await?;
     Ok(HttpResponse::build(status).json(answer))
+}
+
+/// Whoever sends a message again, because the answer was lost, is to get that answer: also where it says
+/// that something is wrong.
+async fn receive_signed(
+    api: &Api,
+    request: &HttpRequest,
+    query: &Query<SignedQuery>,
+    message: &SignedMessage,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    let clinic = query.read().ok().and_then(|query| query.clinic);
+    let bytes = body_bytes(request, payload).await?;
+    let clinic = message.verify(api, request, clinic, &bytes).await?;
+    let mode = Mode::of(request)?;
+    if matches!(mode, Mode::Binary(_)) {
+        let detail = "A signature does not cover ce-* headers; send a structured event or a batch";
+        return Err(Problem::new(Code::UnsupportedMediaType, detail));
+    }
+    let id = message.id().to_owned();
+    let known = api.store.read(move |tx| tx.webhook_answer(clinic, &id)).await;
+    if let Some(known) = known.map_err(Problem::from)? {
+        return Ok(answer(known));
+    }
+    let given = match take_in(api, clinic, mode, &bytes).await {
+        Ok((status, answer)) => {
+            WebhookAnswer { status: status.as_u16().into(), body: json(&answer) }
+        }
+        Err(problem) if problem.code().status().is_client_error() => {
+            let status = problem.code().status().as_u16().into();
+            WebhookAnswer { status, body: json(&problem.document()) }
+        }
+        Err(problem) => return Err(problem),
+    };
+    let id = message.id().to_owned();
+    let kept = api.store.write(move |tx| {
+        tx.keep_webhook_answer(clinic, &id, &given)?;
+        // Of two that came at once, the first one's answer counts.
+        Ok::<_, StoreError>(tx.webhook_answer(clinic, &id)?.unwrap_or(given))
+    });
+    Ok(answer(kept.await.map_err(Problem::from)?))
+}
+
+fn answer(given: WebhookAnswer) -> HttpResponse {
+    let status = u16::try_from(given.status).ok().and_then(|code| StatusCode::from_u16(code).ok());
+    let status = status.unwrap_or(StatusCode::OK);
+    let kind = if status.is_success() { "application/json" } else { PROBLEM_JSON };
+    HttpResponse::build(status)
+        .insert_header((CONTENT_TYPE, kind))
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .body(given.body)
+}
+
+fn json<T: Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_default()
 }
 
 /// How the events are packed.

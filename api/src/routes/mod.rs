@@ -16,6 +16,7 @@ mod patients;
 mod privacy;
 mod protocols;
 mod reachability;
+mod signing_secrets;
 mod treatments;
 
 use actix_web::body::MessageBody;
@@ -41,6 +42,7 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
     handout::routes(config);
     courses::routes(config);
     events::routes(config);
+    signing_secrets::routes(config);
     protocols::routes(config);
     reachability::routes(config);
     devices::routes(config);

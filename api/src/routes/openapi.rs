@@ -65,6 +65,10 @@ fn security_schemes() -> Value {
     json!({
         "clinic": bearer("a clinic: `POST /v1/oauth/token` with `client_credentials`"),
         "patient": bearer("a patient's app: `POST /v1/enrolments/redeem`, then `refresh_token`"),
+        "signature": {
+            "type": "apiKey", "in": "header", "name": "webhook-signature",
+            "description": "Standard Webhooks: `webhook-id`, `webhook-timestamp` and `webhook-signature`, made with a secret of `POST /v1/signing-secrets`; `?clinic=` says whose.",
+        },
         "client": {"type": "http", "scheme": "basic", "description": "The clinic's client id and secret."},
     })
 }

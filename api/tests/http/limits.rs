@@ -108,3 +108,22 @@ async fn bad_bearers_are_limited_by_the_address_that_trusted_proxies_name() {
     ask("198.51.100.7").await.problem(429, "rate-limited");
     ask("198.51.100.8").await.problem(401, "invalid-token");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_signatures_are_limited_as_bad_bearers_are() {
+    let api = api_with(|config| {
+        config.limits = generous();
+        config.limits.bad_bearer = three();
+    })
+    .await;
+    let path = format!("/v1/events?clinic={}", api.clinic.clinic_id);
+    let forge = async || {
+        let forged =
+            api.post(&path).header("webhook-id", "m").header("webhook-signature", "v1,AA==");
+        forged.header("content-type", "application/cloudevents+json").send().await
+    };
+    for _ in 0..3 {
+        forge().await.problem(401, "invalid-signature");
+    }
+    forge().await.problem(429, "rate-limited");
+}

@@ -6,6 +6,7 @@ mod envelope;
 
 use std::path::PathBuf;
 
+use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fcm_emulator::{Emulator, EmulatorConfig, EmulatorHandle};
@@ -166,7 +167,7 @@ impl Cage {
     }
 
     /// What the clinic's software says in events: of a session before it is there, then the session.
-    async fn tell(&self, word: &impl Fn(&str) -> String) {
+    async fn tell(&mut self, word: &impl Fn(&str) -> String) {
         let event = |id: &str, what: &str, data: &Value| {
             json!({
                 "specversion": "1.0", "type": format!("care.aftercare.session.{what}.v1"),
@@ -181,6 +182,10 @@ impl Cage {
             "completed_at": (now() - SignedDuration::from_hours(2)).to_string(),
             "metadata": {word("name"): word("told")},
         });
+        let made = self.clinic.call("POST", "/v1/signing-secrets", Body::None).await;
+        self.secrets.push(made["secret"].as_str().unwrap().replace("whsec_", ""));
+        self.sign(&made, &event("signed", "completed", &json!({"patient_ref": [word("wrong")]})))
+            .await;
         for (id, what, data, status) in
             [("early", "amended", amended, 202), ("session", "completed", completed, 201)]
         {
@@ -189,6 +194,26 @@ impl Cage {
             let body = Body::Raw { headers: &headers, text: &text };
             self.clinic.attempt("POST", "/v1/events", body).await.expect(status);
         }
+    }
+
+    /// A signed message, which is refused: the answer is kept.
+    async fn sign(&self, made: &Value, event: &Value) {
+        let secret = made["secret"].as_str().unwrap().strip_prefix("whsec_").unwrap();
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &STANDARD.decode(secret).unwrap());
+        let (id, at) = (format!("{PATIENTS}-message"), now().as_second());
+        let text = event.to_string();
+        let tag = hmac::sign(&key, format!("{id}.{at}.{text}").as_bytes());
+        let headers = [
+            ("content-type".to_owned(), "application/cloudevents+json".to_owned()),
+            ("webhook-id".to_owned(), id),
+            ("webhook-timestamp".to_owned(), at.to_string()),
+            ("webhook-signature".to_owned(), format!("v1,{}", STANDARD.encode(tag))),
+        ];
+        let path = format!("/v1/events?clinic={}", made["clinic_id"].as_str().unwrap());
+        let body = Body::Raw { headers: &headers, text: &text };
+        let answer = self.http().call("POST", &path, None, body).await;
+        answer.problem(422, "invalid-fields");
+        Needles::of(&[PATIENTS]).absent("a signed message", answer.text().as_bytes());
     }
 
     /// What the app does for a patient who was reminded.

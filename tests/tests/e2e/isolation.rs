@@ -91,6 +91,7 @@ struct Target {
     treatment: String,
     reminder: String,
     installation: String,
+    signing_secret: String,
 }
 
 impl Target {
@@ -102,6 +103,7 @@ impl Target {
             treatment: id(1),
             reminder: id(2),
             installation: format!("inst-nobody-{n}"),
+            signing_secret: id(3),
         }
     }
 
@@ -116,6 +118,7 @@ impl Target {
                 "installation_id" => &self.installation,
                 "id" if operation.path.starts_with("/v1/treatments/") => &self.treatment,
                 "id" if operation.path.starts_with("/v1/me/reminders/") => &self.reminder,
+                "id" if operation.path.starts_with("/v1/signing-secrets/") => &self.signing_secret,
                 // Everybody may read the shipped protocols.
                 "slug" | "protocol" => "microneedling",
                 "kind" => "recall",
@@ -167,8 +170,9 @@ impl Target {
         Some(body)
     }
 
-    fn names(&self) -> [&str; 4] {
-        [&self.reference, &self.treatment, &self.reminder, &self.installation]
+    fn names(&self) -> [&str; 5] {
+        let Self { reference, treatment, reminder, installation, signing_secret } = self;
+        [reference, treatment, reminder, installation, signing_secret]
     }
 }
 
@@ -230,7 +234,10 @@ impl Person {
         let first = first.iter().min_by_key(|reminder| reminder["due_at"].as_str()).unwrap();
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let (treatment, reminder) = (text(&treated["treatment"]["id"]), text(&first["id"]));
-        Self { objects: Target { reference, treatment, reminder, installation }, token }
+        // A clinic has two at most: one is made where it is asked for.
+        let signing_secret = Target::nobody(usize::from(u16::MAX)).signing_secret;
+        let objects = Target { reference, treatment, reminder, installation, signing_secret };
+        Self { objects, token }
     }
 }
 
@@ -353,7 +360,12 @@ async fn nobody_gets_in_and_nobody_learns_what_exists(bed: Bed) {
         }
         assert!(operation.clinic || operation.patient, "{operation:?} is guarded by nothing");
         let clinic = world.stage.clinic_token().await;
-        let victim = Person::new(&world.stage, &clinic, &format!("victim-{n}")).await;
+        let mut victim = Person::new(&world.stage, &clinic, &format!("victim-{n}")).await;
+        if operation.path.starts_with("/v1/signing-secrets/") {
+            let path = "/v1/signing-secrets";
+            let made = world.stage.clinic("POST", path, Body::None).await.expect(201);
+            made["id"].as_str().unwrap().clone_into(&mut victim.objects.signing_secret);
+        }
         let before = world.seen(&victim.objects).await;
         let named = [&victim.objects, &Target::nobody(n)];
         for caller in world.callers(operation, &clinic, &victim) {

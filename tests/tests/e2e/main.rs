@@ -43,6 +43,7 @@ mod refusals;
 mod replan;
 mod retention;
 mod secrecy;
+mod signed_events;
 mod snooze;
 mod story;
 mod typescript_client;
