@@ -17,6 +17,7 @@ mod heavy;
 mod icalendar;
 mod limits;
 mod pages;
+mod outcome;
 pub mod problem;
 mod routes;
 mod server;

@@ -69,6 +69,8 @@ def before_call(context, case, kwargs):
             tell(case)
         if takes_a_document(case.operation) and RANDOM.random() < FED:
             case.body = WORLD.document()
+        if case.operation.path == "/fhir/R4/Procedure" and RANDOM.random() < FED:
+            case.body = WORLD.procedure()
         if case.operation.path == "/v1/oauth/token":
             sign_in(case)
         if case.operation.path == "/v1/oauth/revoke" and isinstance(case.body, dict):

@@ -187,6 +187,17 @@ class World:
         document["reviewed_by"] = "Dr. M. Sousa"
         return document
 
+    def procedure(self):
+        """A session as a FHIR server tells of it."""
+        return {
+            "resourceType": "Procedure",
+            "identifier": [{"system": "https://ehr.example", "value": str(RANDOM.randrange(10**9))}],
+            "status": "completed",
+            "code": {"coding": [{"code": "microneedling"}]},
+            "subject": {"identifier": {"value": self.alive().reference}},
+            "performedDateTime": instant(now() - timedelta(minutes=RANDOM.randrange(100_000))),
+        }
+
     def signing_secret(self):
         """The id of a secret that signs events."""
         bearer = self.clinic.bearer()

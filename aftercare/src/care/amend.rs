@@ -165,7 +165,7 @@ pub(super) fn resolve(
 ) -> Result<AmendedFields, StoreError> {
     let mut protocol = None;
     if let Some(slug) = &patch.protocol {
-        match tx.protocol_by_code(clinic, slug)? {
+        match protocols::named(tx, clinic, std::slice::from_ref(slug))? {
             Some(record) => protocol = Some(record.id),
             None => refusals.push(Refusal::unknown_protocol(tx, clinic)?),
         }

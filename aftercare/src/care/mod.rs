@@ -73,7 +73,7 @@ pub use timeline::{
     Warning, timeline, treatment, treatment_views,
 };
 pub use treatments::{
-    Namespace, PatientRef, RecordError, Recorded, Refusal, SessionDone, record_treatment,
-    void_treatment,
+    Namespace, PatientRef, ProtocolName, RecordError, Recorded, Refusal, SessionDone,
+    record_treatment, void_treatment,
 };
 pub use why::{RuleBehind, ShiftBehind, StepBehind, TreatmentBehind, Why, why};

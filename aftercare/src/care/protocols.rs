@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
-use crate::ids::ProtocolId;
+use crate::ids::{ClinicId, ProtocolId};
 use crate::protocol::{Protocol, shipped};
 use crate::store::{ProtocolRecord, StoreError, Tx};
 
@@ -40,6 +40,21 @@ pub fn protocol_of(record: &ProtocolRecord) -> Result<Arc<Protocol>, StoreError>
     let protocol = Arc::new(protocol);
     let mut checked = CHECKED.write().unwrap_or_else(PoisonError::into_inner);
     Ok(Arc::clone(checked.entry(record.id).or_insert(protocol)))
+}
+
+/// The clinic's protocol that goes by one of these names, the first that is known: its newest version.
+pub(super) fn named(
+    tx: &mut Tx<'_>,
+    clinic: ClinicId,
+    names: &[String],
+) -> Result<Option<ProtocolRecord>, StoreError> {
+    for name in names {
+        let found = tx.protocol_by_code(clinic, name)?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
 }
 
 /// The protocols of those ids; read from the database only the first time.

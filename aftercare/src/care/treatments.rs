@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::case::locked_case;
 use super::patients::upsert_patient;
 use super::plan::replan_case;
-use super::protocols::protocol_of;
+use super::protocols::{self, protocol_of};
 use super::timeline::{TreatmentView, treatment};
 use crate::ids::{ClinicId, PatientId, TreatmentId};
 use crate::locale::Locale;
@@ -37,8 +37,8 @@ pub struct SessionDone {
     pub event_id: String,
     /// Whose session it was.
     pub patient: PatientRef,
-    /// The protocol's slug.
-    pub protocol: String,
+    /// What the protocol is called.
+    pub protocol: ProtocolName,
     /// When the session ended.
     pub completed_at: Timestamp,
     /// The treatment's zone.
@@ -61,6 +61,11 @@ pub enum Namespace {
         /// The source.
         source: String,
     },
+    /// Those of one system of FHIR identifiers.
+    Fhir {
+        /// The system, if one was named.
+        system: Option<String>,
+    },
 }
 
 impl Namespace {
@@ -71,6 +76,41 @@ impl Namespace {
             Self::CloudEvents { source } => {
                 format!("cloudevents:{}", tx.source_hash(clinic, source).to_hex())
             }
+            Self::Fhir { system } => {
+                let system = system.as_deref().unwrap_or_default();
+                format!("fhir:{}", tx.source_hash(clinic, system).to_hex())
+            }
+        }
+    }
+}
+
+/// What an event calls its protocol.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum ProtocolName {
+    /// By this name.
+    One(String),
+    /// By the first of these names that the clinic knows.
+    AnyOf(Vec<String>),
+}
+
+impl From<String> for ProtocolName {
+    fn from(name: String) -> Self {
+        Self::One(name)
+    }
+}
+
+impl From<Vec<String>> for ProtocolName {
+    fn from(names: Vec<String>) -> Self {
+        Self::AnyOf(names)
+    }
+}
+
+impl ProtocolName {
+    fn names(&self) -> &[String] {
+        match self {
+            Self::One(name) => std::slice::from_ref(name),
+            Self::AnyOf(names) => names,
         }
     }
 }
@@ -280,7 +320,7 @@ fn examine(
     {
         refusals.push(Refusal::UnknownPatient);
     }
-    let Some(record) = tx.protocol_by_code(clinic, &event.protocol)? else {
+    let Some(record) = protocols::named(tx, clinic, event.protocol.names())? else {
         refusals.push(Refusal::unknown_protocol(tx, clinic)?);
         return Err(RecordError::Refused(refusals));
     };

@@ -146,7 +146,7 @@ impl NewTreatment {
             namespace,
             event_id: self.event_id,
             patient,
-            protocol: self.protocol,
+            protocol: self.protocol.into(),
             completed_at: self.completed_at,
             time_zone: self.time_zone,
             areas: self.areas,

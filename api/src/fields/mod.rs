@@ -137,6 +137,36 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// An array of objects inside this one, each read with the same care; absent is as empty.
+    pub(crate) fn objects<T>(
+        &mut self,
+        name: &'static str,
+        mut read: impl FnMut(&mut Fields<'_>) -> Option<T>,
+    ) -> Vec<T> {
+        let at = self.pointer(name);
+        let items = match self.take(name) {
+            None => return Vec::new(),
+            Some(Value::Array(items)) => items,
+            Some(other) => {
+                self.fault(name, format!("must be an array, not {}", kind(other)));
+                return Vec::new();
+            }
+        };
+        let mut all = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            let pointer = format!("{at}/{index}");
+            let Value::Object(values) = item else {
+                let detail = format!("must be an object, not {}", kind(item));
+                self.faults.push(Fault { pointer, detail });
+                continue;
+            };
+            let mut inner = Fields::new(values, Place::Object(pointer), self.faults);
+            all.extend(read(&mut inner));
+            inner.finish();
+        }
+        all
+    }
+
     /// Whether the caller sent the field, and not as null.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {

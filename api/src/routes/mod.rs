@@ -8,6 +8,7 @@ mod docs;
 mod enrolments;
 mod events;
 mod handout;
+mod fhir;
 mod health;
 mod me;
 mod oauth;
@@ -28,6 +29,7 @@ use actix_web::{Error, HttpRequest, HttpResponse, ResponseError as _};
 use serde_json::Value;
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use crate::outcome::Outcome;
 use crate::problem::{Code, Problem};
 
 /// Registers every route, and with it its documentation.
@@ -42,6 +44,7 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
     handout::routes(config);
     courses::routes(config);
     events::routes(config);
+    fhir::routes(config);
     signing_secrets::routes(config);
     protocols::routes(config);
     reachability::routes(config);
@@ -100,6 +103,9 @@ pub(crate) async fn fallback(request: HttpRequest, documents: Data<Documents>) -
             Problem::new(Code::NotFound, "There is no such address; /docs lists those that exist")
         }
     };
+    if request.path().starts_with("/fhir/") {
+        return Outcome::from(problem).error_response();
+    }
     problem.error_response()
 }
 

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 use utoipa_actix_web::AppExt as _;
 
+use crate::outcome::{self, FHIR_JSON, OperationOutcome};
 use crate::problem::{Code, Fault, PROBLEM_JSON, Problem, ProblemDocument};
 
 #[derive(OpenApi)]
@@ -24,7 +25,7 @@ use crate::problem::{Code, Fault, PROBLEM_JSON, Problem, ProblemDocument};
             rules and never gives permission.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
     ),
-    components(schemas(ProblemDocument<'static>, Fault)),
+    components(schemas(ProblemDocument<'static>, Fault, OperationOutcome)),
     tags(
         (name = "auth", description = "Tokens, keys, enrolment"),
         (name = "clinic", description = "What a clinic's own software calls"),
@@ -94,6 +95,7 @@ fn complete(operation: &mut Map<String, Value>) {
     // Said outright: whoever says nothing of security may have forgotten it.
     operation.entry("security").or_insert_with(|| json!([{}]));
     let codes = common(operation);
+    let fhir = content(operation).is_some_and(|content| content.contains_key(FHIR_JSON));
     let Some(responses) = object(operation, "responses") else { return };
     for code in codes {
         let status = code.status().as_str().to_owned();
@@ -110,9 +112,14 @@ fn complete(operation: &mut Map<String, Value>) {
     for (status, response) in responses {
         let is_error = status.starts_with('4') || status.starts_with('5');
         if let Some(response) = response.as_object_mut().filter(|_| is_error) {
-            describe(status, response);
+            describe(status, response, fhir);
         }
     }
+}
+
+/// What an operation takes, by media type.
+fn content(operation: &Map<String, Value>) -> Option<&Map<String, Value>> {
+    operation.get("requestBody")?.get("content")?.as_object()
 }
 
 /// The problems that come with what an operation takes and who may call it.
@@ -133,11 +140,8 @@ fn common(operation: &Map<String, Value>) -> Vec<Code> {
     if roles == 1 {
         codes.push(Code::WrongRole);
     }
-    let body = operation.get("requestBody").and_then(|body| body.get("content"));
-    let json = |content: &Value| {
-        content.as_object().is_some_and(|all| all.keys().any(|kind| kind.ends_with("json")))
-    };
-    if body.is_some_and(json) {
+    let json = |content: &Map<String, Value>| content.keys().any(|kind| kind.ends_with("json"));
+    if content(operation).is_some_and(json) {
         codes.extend([Code::MalformedJson, Code::MalformedRequest, Code::Timeout, Code::TooLarge]);
         codes.extend([Code::UnsupportedMediaType, Code::InvalidFields]);
     }
@@ -153,7 +157,7 @@ fn common(operation: &Map<String, Value>) -> Vec<Code> {
 }
 
 /// Gives an error its body, one example for each code that its description names, and its headers.
-fn describe(status: &str, response: &mut Map<String, Value>) {
+fn describe(status: &str, response: &mut Map<String, Value>, fhir: bool) {
     if response.contains_key("content") {
         return;
     }
@@ -161,13 +165,13 @@ fn describe(status: &str, response: &mut Map<String, Value>) {
     let of_status = Code::ALL.iter().copied().filter(|code| code.status().as_str() == status);
     let examples: Map<String, Value> = of_status
         .filter(|code| named.contains(&format!("`{}`", code.as_str())))
-        .map(|code| (code.as_str().to_owned(), json!({ "value": example(code) })))
+        .map(|code| (code.as_str().to_owned(), json!({ "value": example(code, fhir) })))
         .collect();
-    let schema = json!({"$ref": "#/components/schemas/Problem"});
-    response.insert(
-        "content".to_owned(),
-        json!({ PROBLEM_JSON: {"schema": schema, "examples": examples} }),
-    );
+    let (kind, schema) =
+        if fhir { (FHIR_JSON, "OperationOutcome") } else { (PROBLEM_JSON, "Problem") };
+    let schema = json!({"$ref": format!("#/components/schemas/{schema}")});
+    response
+        .insert("content".to_owned(), json!({ kind: {"schema": schema, "examples": examples} }));
     let header = match status {
         "401" => Some(("WWW-Authenticate", "string", "The challenge of RFC 6750.")),
         "429" | "503" => {
@@ -181,7 +185,7 @@ fn describe(status: &str, response: &mut Map<String, Value>) {
     }
 }
 
-fn example(code: Code) -> Value {
+fn example(code: Code, fhir: bool) -> Value {
     let problem = match code {
         Code::InvalidFields => Problem::fields(vec![Fault {
             pointer: "/completed_at".to_owned(),
@@ -189,5 +193,8 @@ fn example(code: Code) -> Value {
         }]),
         code => Problem::new(code, code.title()),
     };
+    if fhir {
+        return outcome::document(&problem);
+    }
     serde_json::to_value(problem.document()).unwrap_or_default()
 }

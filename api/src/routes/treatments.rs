@@ -3,7 +3,9 @@
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Json, Path};
 use actix_web::{HttpResponse, get, patch, post};
-use aftercare::care::{self, AmendError, Reading, RecordError, Recorded, Refusal, TreatmentView};
+use aftercare::care::{
+    self, AmendError, Reading, RecordError, Recorded, Refusal, SessionDone, TreatmentView,
+};
 use aftercare::ids::{ClinicId, TreatmentId};
 use aftercare::store::{StoreError, TreatmentFilter, TreatmentState, Tx};
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -128,21 +130,30 @@ async fn record_treatment(
         let (Recorded::New(view) | Recorded::Repeat(view)) = api.store.dry_run(planned).await?;
         return Ok(HttpResponse::Ok().json(TreatmentAnswer::from(view)));
     }
+    Ok(record(&api, auth.clinic, event).await?)
+}
+
+/// Records a session, whichever way it was told, and answers with the whole plan.
+pub(super) async fn record(
+    api: &Api,
+    clinic: ClinicId,
+    event: SessionDone,
+) -> Result<HttpResponse, RecordError> {
     let recorded = api
         .store
-        .write::<_, Problem, _>(move |tx| {
-            let (status, view) = match care::record_treatment(tx, auth.clinic, event)? {
+        .write::<_, RecordError, _>(move |tx| {
+            let (status, view) = match care::record_treatment(tx, clinic, event)? {
                 Recorded::New(view) => (StatusCode::CREATED, view),
                 Recorded::Repeat(view) => (StatusCode::OK, view),
             };
-            let enrolment = invite_if_needed(tx, auth.clinic, &view)?;
+            let enrolment = invite_if_needed(tx, clinic, &view)?;
             Ok((status, view, enrolment))
         })
         .await?;
     api.wake();
     let (status, view, enrolment) = recorded;
     let mut answer = TreatmentAnswer::from(view);
-    answer.enrolment = enrolment.map(|enrolment| invitation(&api, &enrolment));
+    answer.enrolment = enrolment.map(|enrolment| invitation(api, &enrolment));
     Ok(HttpResponse::build(status).json(answer))
 }
 

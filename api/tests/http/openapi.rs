@@ -134,7 +134,12 @@ async fn every_described_operation_is_served_and_guarded() {
             continue;
         }
         assert!(!matches!(answer.status, 404 | 405), "{method} {path}: {}", answer.status);
-        if !open {
+        if path.starts_with("/fhir/") {
+            let outcome = answer.expect(401);
+            let code = &outcome["issue"][0]["details"]["coding"][0]["code"];
+            assert_eq!(code, "missing-token", "{method} {path}");
+            assert_eq!(answer.header("content-type"), Some("application/fhir+json"));
+        } else if !open {
             answer.problem(401, "missing-token");
         }
     }

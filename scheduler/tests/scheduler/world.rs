@@ -98,7 +98,7 @@ impl World {
                     time_zone: None,
                     locale: None,
                 },
-                protocol: "microneedling".into(),
+                protocol: "microneedling".to_owned().into(),
                 completed_at: now,
                 time_zone: None,
                 areas: None,

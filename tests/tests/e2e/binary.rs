@@ -200,7 +200,7 @@ fn record(
         namespace: Namespace::Event,
         event_id: format!("visit-{name}"),
         patient: PatientRef::Inline { reference: name.to_owned(), time_zone: None, locale: None },
-        protocol: "microneedling".to_owned(),
+        protocol: "microneedling".to_owned().into(),
         completed_at,
         time_zone: None,
         areas: None,

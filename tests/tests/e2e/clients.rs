@@ -1,7 +1,9 @@
 //! Messages made by the SDKs that a clinic's software would use, which know nothing of ours.
 //!
-//! The SDKs of CloudEvents and Standard Webhooks run when `node` is in PATH and `npm install` has been run
-//! in `tests/clients`; with `AFTERCARE_TEST_CLIENTS=required` a test fails without them.
+//! Those in JavaScript run when `node` is in PATH and `npm install` has been run in `tests/clients`, those in
+//! Python when `AFTERCARE_TEST_CLIENTS_PYTHON` names a Python that has `tests/clients/requirements.txt`
+//! installed, or `target/clients` is such a virtual environment. With `AFTERCARE_TEST_CLIENTS=required` a
+//! test fails without them.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -21,28 +23,46 @@ pub(crate) struct Message {
     pub(crate) body: String,
 }
 
-fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("clients")
 }
 
-/// Whether the SDKs are here; says so in one line when they are not.
-fn are_installed() -> bool {
+/// One line says what is missing, unless it must be there.
+fn is_missing(what: &str) {
+    let required = std::env::var("AFTERCARE_TEST_CLIENTS").as_deref() == Ok("required");
+    assert!(!required, "{what}");
+    println!("Not run with the SDKs of clinics: {what}.");
+}
+
+/// A Python that has the SDKs; says so when there is none.
+pub(crate) fn python() -> Option<PathBuf> {
+    let named = std::env::var_os("AFTERCARE_TEST_CLIENTS_PYTHON").map(PathBuf::from);
+    let made = || folder().parent().unwrap().with_file_name("target/clients/bin/python");
+    let python = named.unwrap_or_else(made);
+    let imports = "import fhir.resources, cloudevents.core, standardwebhooks, requests";
+    let probe = Command::new(&python).args(["-c", imports]).output();
+    if probe.is_ok_and(|probe| probe.status.success()) {
+        return Some(python);
+    }
+    is_missing(&format!("{} has no {imports}", python.display()));
+    None
+}
+
+/// Whether the SDKs in JavaScript are here; says so when they are not.
+pub(crate) fn has_node() -> bool {
     let installed = ["cloudevents", "standardwebhooks"]
         .iter()
         .all(|name| folder().join("node_modules").join(name).is_dir())
         && Command::new("node").arg("--version").output().is_ok();
     if !installed {
-        let said = "node or tests/clients/node_modules is missing";
-        let required = std::env::var("AFTERCARE_TEST_CLIENTS").as_deref() == Ok("required");
-        assert!(!required, "{said}");
-        println!("Not run with the SDKs of clinics: {said}.");
+        is_missing("node or tests/clients/node_modules is missing");
     }
     installed
 }
 
 /// The messages that `messages.mjs` makes of these wishes; `None` without the SDKs.
 pub(crate) async fn made_by_sdks(wanted: &Value) -> Option<Vec<Message>> {
-    if !are_installed() {
+    if !has_node() {
         return None;
     }
     let wanted = wanted.to_string();

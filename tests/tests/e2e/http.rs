@@ -139,6 +139,20 @@ impl Answer {
     }
 }
 
+impl Answer {
+    /// The OperationOutcome, once status, media type and the code of each issue are the expected ones.
+    #[track_caller]
+    pub(crate) fn outcome(&self, status: u16, code: &str) -> Value {
+        let outcome = self.expect(status);
+        assert_eq!(self.header("content-type"), Some("application/fhir+json"));
+        assert_eq!(outcome["resourceType"], "OperationOutcome");
+        for issue in outcome["issue"].as_array().unwrap() {
+            assert_eq!(issue["details"]["coding"][0]["code"], code, "{outcome}");
+        }
+        outcome
+    }
+}
+
 fn unchunk(mut rest: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
     while let Some(end) = rest.windows(2).position(|two| two == b"\r\n") {

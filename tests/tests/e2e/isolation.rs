@@ -13,6 +13,7 @@ use jiff::SignedDuration;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
+use crate::fhir::procedure;
 use crate::http::{Answer, Body};
 use crate::stage::{Stage, device, done};
 
@@ -147,6 +148,11 @@ impl Target {
                     "completed_at": stage.now().to_string(),
                 },
             }),
+            "recordProcedure" => {
+                let mut procedure = procedure("isolated", &self.reference);
+                procedure["performedDateTime"] = json!(stage.now().to_string());
+                procedure
+            }
             "recordTreatment" => done("visit-isolated", &self.reference, stage.now()),
             "amendTreatment" => json!({"areas": ["face"]}),
             "bookNextSession" => json!({"at": "2026-12-22T11:00:00Z"}),
@@ -301,7 +307,11 @@ impl World {
     ) {
         let Caller { who, token, refusal: Some((status, code)) } = caller else { return };
         let theirs = self.call(operation, victim, *token).await;
-        theirs.problem(*status, code);
+        if operation.path.starts_with("/fhir/") {
+            theirs.outcome(*status, code);
+        } else {
+            theirs.problem(*status, code);
+        }
         let nobodys = self.call(operation, nobody, *token).await;
         assert_eq!(theirs.told(), nobodys.told(), "{who}: {operation:?}");
     }

@@ -31,6 +31,7 @@ mod export;
 mod fcm_outages;
 mod handout;
 mod heavy;
+mod fhir;
 mod isolation;
 mod keys;
 mod master_key;
