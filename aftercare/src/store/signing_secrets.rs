@@ -51,19 +51,10 @@ impl Tx<'_> {
         secret: &SecretSlice<u8>,
     ) -> Result<SigningSecret, StoreError> {
         let id: SigningSecretId = self.env.id();
-        let (under, plain) = (self.master_key_in_use()?, secret.expose_secret());
-        let row = Row {
-            id,
-            clinic_id: clinic,
-            secret_sealed: self.master.seal(
-                self.env,
-                under,
-                UnderMaster::SigningSecret,
-                id.0,
-                plain,
-            )?,
-            created_at: self.now,
-        };
+        let (under, what) = (self.master_key_in_use()?, UnderMaster::SigningSecret);
+        let secret_sealed =
+            self.master.seal(self.env, under, what, id.0, secret.expose_secret())?;
+        let row = Row { id, clinic_id: clinic, secret_sealed, created_at: self.now };
         with_conn!(self, |c| diesel::insert_into(signing_secrets::table).values(row).execute(c))?;
         Ok(SigningSecret { id, secret: secret.clone(), created_at: self.now })
     }
@@ -79,7 +70,8 @@ impl Tx<'_> {
             .select(Row::as_select())
             .load(c))?;
         let open = |row: Row| {
-            let secret = self.master.open(UnderMaster::SigningSecret, row.id.0, &row.secret_sealed)?;
+            let secret =
+                self.master.open(UnderMaster::SigningSecret, row.id.0, &row.secret_sealed)?;
             let secret = SecretSlice::from(secret.to_vec());
             Ok(SigningSecret { id: row.id, secret, created_at: row.created_at })
         };

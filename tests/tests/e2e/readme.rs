@@ -11,13 +11,13 @@ use crate::process::{Process, Server, aftercare, binary, configure, run};
 /// What the README has `serve` listen on.
 const README_ADDRESS: &str = "127.0.0.1:8080";
 
-fn document(name: &str) -> String {
+pub(crate) fn document(name: &str) -> String {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned();
     std::fs::read_to_string(root.join(name)).unwrap()
 }
 
 /// The contents of a document's code blocks that begin with this line.
-fn blocks(document: &str, fence: &str) -> Vec<String> {
+pub(crate) fn blocks(document: &str, fence: &str) -> Vec<String> {
     let mut blocks = Vec::new();
     let mut lines = document.lines();
     while let Some(line) = lines.next() {
@@ -41,16 +41,19 @@ fn the_first_transcript_is_what_plan_prints() {
     assert_eq!(String::from_utf8(output.stdout).unwrap().trim_end(), printed);
 }
 
-/// Whether the session's tools are there; where they are not, one line says so.
+/// Whether the sessions' tools are there; where they are not, one line says so.
 fn has_tools() -> bool {
-    let there = |tool: &&str| {
-        Command::new(tool).arg("--version").output().is_ok_and(|output| output.status.success())
+    let there = |(tool, asks): &(&str, &str)| {
+        Command::new(tool).arg(asks).output().is_ok_and(|output| output.status.success())
     };
-    let missing: Vec<_> = ["bash", "curl", "jq"].into_iter().filter(|tool| !there(tool)).collect();
+    let tools =
+        [("bash", "--version"), ("curl", "--version"), ("jq", "--version"), ("openssl", "version")];
+    let missing = tools.into_iter().filter(|tool| !there(tool)).map(|(tool, _)| tool);
+    let missing: Vec<_> = missing.collect();
     if missing.is_empty() {
         return true;
     }
-    let line = format!("{} missing: the README's session was NOT run\n", missing.join(" and "));
+    let line = format!("{} missing: the documents' sessions were NOT run\n", missing.join(" and "));
     let required =
         std::env::var_os("AFTERCARE_TEST_TOOLS").is_some_and(|value| value == "required");
     assert!(!required, "{line}");
@@ -60,10 +63,16 @@ fn has_tools() -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_session_works_as_it_is_written() {
+    let shows = ["\"session\": 1", "\"due_local\"", "\"verdict\": \"avoid\""];
+    play_session("README.md", "", &shows).await;
+}
+
+/// Plays a document's session, and then what a test adds to it, against a server of its own.
+pub(crate) async fn play_session(name: &str, and_then: &str, shows: &[&str]) {
     if !has_tools() {
         return;
     }
-    let script = blocks(&document("README.md"), "sh session").join("\n");
+    let script = blocks(&document(name), "sh session").join("\n") + "\n" + and_then;
     assert!(script.contains(README_ADDRESS), "{script}");
     let folder = tempfile::tempdir().unwrap();
     let mut server = Server::start(aftercare(folder.path()).arg("serve")).await;
@@ -78,8 +87,8 @@ async fn the_session_works_as_it_is_written() {
     let (out, err) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{out}\n{err}");
-    for shows in ["\"session\": 1", "\"due_local\"", "\"verdict\": \"avoid\""] {
-        assert!(out.contains(shows), "no {shows}: {out}\n{err}");
+    for shown in shows {
+        assert!(out.contains(shown), "no {shown}: {out}\n{err}");
     }
     assert!(server.process.terminate().await.success());
 }
