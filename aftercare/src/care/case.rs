@@ -195,10 +195,11 @@ impl Records {
         first(told, &self.clinic.locale)
     }
 
-    /// The phone that registered last.
+    /// The phone that registered last, unless it is another's by now. Whether FCM still takes its address
+    /// says nothing of where the patient is.
     fn phone(&self) -> Option<&Device> {
-        let active = self.devices.iter().filter(|device| device.state == DeviceState::Active);
-        active.max_by_key(|device| (device.last_seen_at, device.id))
+        let own = self.devices.iter().filter(|device| device.state != DeviceState::Moved);
+        own.max_by_key(|device| (device.last_seen_at, device.id))
     }
 }
 
