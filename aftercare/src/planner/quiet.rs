@@ -82,11 +82,14 @@ impl Chart<'_> {
         let of = |member: &Member| self.treatment(member.key.treatment);
         let quiet = quiet_hours(self.facts, members.iter().find_map(of)?);
         let (_, end) = around(quiet, zone, now)?;
-        // What sets right what was sent is a step of no protocol.
-        let mut steps = members.iter().filter_map(|member| self.step(&member.key));
+        // What sets right what was sent is a step of no protocol; what is said together with a first
+        // instruction is none itself.
+        let exempt = |member: &Member| {
+            self.step(&member.key).is_some_and(|(treatment, step)| exempt(treatment, step))
+        };
         let excused = in_grace(quiet, zone, due_at, now)
             || (snoozed && put_off_into(quiet, zone, due_at, now))
-            || steps.any(|(treatment, step)| exempt(treatment, step));
+            || members.iter().all(exempt);
         (!excused).then_some(end)
     }
 }
