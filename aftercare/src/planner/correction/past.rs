@@ -87,12 +87,14 @@ impl<'f> Past<'f> {
         self.appointments.get(&treatment).map(|told| (told.rule, told.at))
     }
 
-    /// Each rule that still holds then, and longer than the patient was told.
+    /// Each rule that still holds then, and longer than the patient was told: of several reminders that
+    /// should have told it, as the one has it that knew of the longest.
     pub(super) fn longer(&self, now: Timestamp) -> Vec<Longer<'f>> {
         let mut found: Vec<Longer> = Vec::new();
         for longer in self.longer.iter().filter(|longer| End::At(now) < longer.until) {
-            if !found.iter().any(|known| known.rule.id == longer.rule.id) {
-                found.push(*longer);
+            match found.iter_mut().find(|known| known.rule.id == longer.rule.id) {
+                Some(known) => *known = *longer,
+                None => found.push(*longer),
             }
         }
         found
