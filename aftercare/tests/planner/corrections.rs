@@ -122,6 +122,24 @@ fn a_longer_time_is_told_once() {
 }
 
 #[test]
+fn a_correction_speaks_for_the_session_that_it_lasts_longest_for() {
+    const MINUTE: SignedDuration = SignedDuration::from_mins(1);
+    let mut world = told();
+    world.facts.treatments.push(treatment(2, world.now));
+    world.replan();
+    world.play(at(T) + 80 * MINUTE);
+    assert_eq!(world.sent.len(), 2);
+    world.facts.treatments[1].completed_at += 20 * MINUTE;
+    world.change(|session| session.completed_at += 70 * MINUTE);
+
+    let correction = |row: &&Standing| row.members[0].key.step.is_correction();
+    let planned: Vec<&Standing> = world.facts.standing.iter().filter(correction).collect();
+    assert_eq!(planned.len(), 1);
+    assert_eq!(planned[0].key, support::key(2, "correction-1"));
+    assert_eq!(planned[0].members[0].use_by, at(T) + 80 * MINUTE + 48 * HOUR);
+}
+
+#[test]
 fn a_shorter_time_harms_nobody() {
     let mut world = told();
     world.change(|session| session.completed_at -= HOUR);

@@ -67,6 +67,20 @@ fn quiet_hours_move_to_their_end_else_to_their_start_else_drop() {
 }
 
 #[test]
+fn what_is_said_with_a_first_instruction_keeps_to_quiet_hours() {
+    let mut facts = sessions(&["2026-11-22T15:45", "2026-11-22T20:45"]);
+    let plan = replan(&mut facts, lisbon("2026-11-22T20:45"));
+    let bundle = planned(&plan, 2, "start");
+    let steps: Vec<_> = bundle.members.iter().map(|member| &member.key).collect();
+    assert_eq!(steps, [&key(2, "start"), &key(1, "bedtime")]);
+
+    let due = (bundle.due_at, false);
+    let quiet = |members| Chart::of(&facts).quiet_until(members, due, lisbon("2026-11-22T21:50"));
+    assert_eq!(quiet(&bundle.members), Some(lisbon("2026-11-23T07:30")));
+    assert_eq!(quiet(&bundle.members[..1]), None, "the first instruction alone is never held back");
+}
+
+#[test]
 fn a_retry_does_not_wake_anybody() {
     let mut facts = sessions(&["2026-11-22T15:40"]);
     replan(&mut facts, lisbon("2026-11-22T15:40"));

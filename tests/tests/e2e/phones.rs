@@ -103,6 +103,22 @@ async fn whose_phone_becomes_anothers_goes_by_the_clock_of_the_one_that_is_left(
     assert_eq!((stage.diary("ana").len(), stage.diary("phone").len()), (5, 0));
 }
 
+async fn a_phone_that_is_gone_still_says_where_the_patient_is(bed: Bed) {
+    let stage = Stage::set(bed).await;
+    let (tablet, _) = stage.treated_with_app("ana").await;
+    stage.set_clock("2026-11-22T15:41:00Z");
+    let phone = stage.app("ana", "phone").await;
+    let mut abroad = device("phone");
+    abroad["time_zone"] = json!("America/New_York");
+    stage.register(&phone, "phone", &abroad).await.expect(204);
+    let gone = PhoneSettings { installed: Some(false), ..PhoneSettings::default() };
+    stage.fcm.set_phone("phone", gone);
+    stage.play("2026-11-22T16:00:00Z").await;
+    assert_eq!(stage.fcm.stats().refused.get("UNREGISTERED"), Some(&1));
+    tablet.wish(json!({"exercise_hour": "20:00"})).await;
+    assert_eq!(tablet.reminder("Good morning").await["due_at"], "2026-11-23T12:50:00Z");
+}
+
 async fn a_phone_that_fails_is_tried_again_alone(bed: Bed) {
     let stage = Stage::set(bed).await;
     let treated = stage.treated("ana").await;
@@ -288,6 +304,7 @@ on_both_engines!(
     enrolled_five_hours_later_the_start_is_past,
     each_of_two_phones_gets_each_push_once,
     a_phone_that_is_gone_is_dropped_and_the_other_goes_on,
+    a_phone_that_is_gone_still_says_where_the_patient_is,
     an_address_that_moves_to_another_patient_leaves_the_first,
     whose_phone_becomes_anothers_goes_by_the_clock_of_the_one_that_is_left,
     a_phone_that_fails_is_tried_again_alone,
