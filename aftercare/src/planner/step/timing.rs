@@ -83,26 +83,45 @@ impl<'f> View<'f, '_> {
             candidate.queued = Some(&row.standing.key);
             candidate.snoozed = snoozed.is_some();
             candidate.shifts.clone_from(&row.member.shifts);
-        } else if let Some(until) = self.snoozed_before(candidate) {
+        } else {
+            self.first_moment(candidate);
+        }
+        self.out_of_quiet_hours(candidate)
+    }
+
+    /// The moment of what does not wait in the queue.
+    fn first_moment(&self, candidate: &mut Candidate<'f>) {
+        if let Some(until) = self.snoozed_before(candidate) {
             candidate.shift(ShiftCause::Snoozed, until);
             candidate.snoozed = true;
-        } else if candidate.nominal_at < now {
-            candidate.shift(ShiftCause::Late, now);
+        } else if candidate.nominal_at < self.now {
+            candidate.shift(ShiftCause::Late, self.now);
         } else {
             let spread = candidate.nominal_at.checked_add(self.spread(candidate));
-            if let Some(at) = spread.ok().filter(|at| *at < use_by) {
+            if let Some(at) = spread.ok().filter(|at| *at < candidate.use_by) {
                 candidate.shift(ShiftCause::Spread, at);
             }
         }
+    }
+
+    fn out_of_quiet_hours(&self, candidate: &mut Candidate<'f>) -> Result<(), Fate> {
         if exempt(candidate.treatment, candidate.step) || self.in_grace(candidate) {
             return Ok(());
         }
-        let at = candidate.due_at.max(now);
+        let at = candidate.due_at.max(self.now);
         if candidate.snoozed && self.put_off_into_quiet(candidate, at) {
             return Ok(());
         }
-        match place(self.quiet_hours(candidate.treatment), self.zone(), at, use_by, now) {
+        let quiet = self.quiet_hours(candidate.treatment);
+        match place(quiet, self.zone(), at, candidate.use_by, self.now) {
             Place::Stay => Ok(()),
+            Place::Move(_) if candidate.queued.is_some() && !candidate.snoozed => {
+                // It leaves the queue. What brought it there is forgotten, as the next plan would.
+                (candidate.queued, candidate.due_at) = (None, candidate.nominal_at);
+                candidate.shifts.clear();
+                self.first_moment(candidate);
+                self.out_of_quiet_hours(candidate)
+            }
             Place::Move(to) => {
                 (candidate.queued, candidate.snoozed) = (None, false);
                 candidate.shift(ShiftCause::QuietHours, to);
