@@ -306,7 +306,7 @@ impl Dispatcher {
     async fn prepare(&self, claim: &Arc<Claim>) -> Result<Vec<Job>, StoreError> {
         let all = Arc::clone(claim);
         match self.store.read(move |tx| dispatch::prepare(tx, &all)).await {
-            Err(error) if is_of_a_row(&error) => {
+            Err(error) if error.is_unreadable() => {
                 tracing::error!(%error, "a claimed batch cannot be read; looking at each by itself");
             }
             other => return other,
@@ -315,7 +315,7 @@ impl Dispatcher {
         for (item, single) in claim.singles() {
             match self.store.read(move |tx| dispatch::prepare(tx, &single)).await {
                 Ok(job) => jobs.extend(job),
-                Err(error) if is_of_a_row(&error) => {
+                Err(error) if error.is_unreadable() => {
                     tracing::error!(%error, reminder = %item.reminder, "cannot be read; set aside");
                     jobs.push(Job { item, decision: Decision::Not(Verdict::Unreadable) });
                 }
@@ -389,9 +389,4 @@ impl Dispatcher {
             sleep(SETTLE_WAIT).await;
         }
     }
-}
-
-/// Whether other rows can be read all the same.
-fn is_of_a_row(error: &StoreError) -> bool {
-    matches!(error, StoreError::Corrupt(_) | StoreError::MissingKey(_))
 }

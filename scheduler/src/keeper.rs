@@ -1,8 +1,8 @@
 //! What is done once an hour: forgetting what nobody needs any more, and whom nobody may keep any longer.
 
-use aftercare::care::{self, Retention};
+use aftercare::care::{self, Retention, each_patient};
 use aftercare::ids::PatientId;
-use aftercare::store::Store;
+use aftercare::store::{Store, StoreError, Tx};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::sealing;
@@ -14,10 +14,8 @@ const SESSIONS_KEPT: SignedDuration = SignedDuration::from_hours(24 * 30);
 const AMENDMENTS_KEPT: SignedDuration = SignedDuration::from_hours(24 * 30);
 /// How long the answer to a signed message is given again: long after the message itself is too old.
 const ANSWERS_KEPT: SignedDuration = SignedDuration::from_hours(24 * 7);
-/// How many patients are looked up at once whose devices are silent.
-const SILENT_AT_ONCE: i64 = 50;
-/// How many patients are looked up at once whose time is over. Each goes in a transaction of its own.
-const OVER_AT_ONCE: i64 = 50;
+/// How many patients are looked up at once.
+const AT_ONCE: i64 = 50;
 
 /// Keeps the house in order.
 #[derive(Clone)]
@@ -64,76 +62,60 @@ impl Keeper {
         }
     }
 
-    /// Each patient goes in a transaction of its own: one whose rows cannot be read stops nobody else's.
     async fn drop_silent_devices(&self) {
-        let mut dropped = 0_usize;
-        let mut after: Option<PatientId> = None;
-        loop {
-            let found = self
-                .store
-                .read(move |tx| care::patients_with_silent_devices(tx, after, SILENT_AT_ONCE));
-            let patients = match found.await {
-                Ok(patients) => patients,
-                Err(error) => {
-                    tracing::warn!(%error, "could not look for silent devices");
-                    break;
-                }
-            };
-            let Some(last) = patients.last() else { break };
-            after = Some(*last);
-            for patient in patients {
-                match self.store.write(move |tx| care::drop_silent_devices(tx, patient)).await {
-                    Ok(devices) => dropped += devices,
-                    Err(error) => {
-                        tracing::error!(%patient, %error, "could not drop a patient's silent devices");
-                    }
-                }
-            }
-        }
-        if dropped > 0 {
-            tracing::info!(dropped, "dropped the addresses of silent devices");
+        let silent =
+            |tx: &mut Tx<'_>, after| care::patients_with_silent_devices(tx, after, AT_ONCE);
+        let dropped = self.for_all("drop silent devices", silent, care::drop_silent_devices).await;
+        match dropped.map(|devices| devices.into_iter().sum::<usize>()) {
+            Ok(0) => {}
+            Ok(dropped) => tracing::info!(dropped, "dropped the addresses of silent devices"),
+            Err(error) => tracing::warn!(%error, "could not drop every silent device"),
         }
     }
 
     async fn erase_who_is_over(&self) {
-        let mut erased = 0_usize;
-        let mut after: Option<PatientId> = None;
-        loop {
-            let before = self.retention.before(self.store.env().now());
-            let found = self.store.read(move |tx| tx.patients_over(before, after, OVER_AT_ONCE));
-            let patients = match found.await {
-                Ok(patients) => patients,
-                Err(error) => {
-                    tracing::warn!(%error, "could not look for patients whose retention is over");
-                    break;
-                }
-            };
-            let Some(last) = patients.last() else { break };
-            after = Some(*last);
-            for patient in patients {
-                erased += usize::from(self.erase(patient).await);
-            }
-        }
-        if erased > 0 {
-            tracing::info!(erased, retention = %self.retention, "erased patients whose retention is over");
-        }
-    }
-
-    /// What a crash leaves undone after the commit, the heartbeat finishes.
-    async fn erase(&self, patient: PatientId) -> bool {
         let retention = self.retention;
-        let erased = self.store.write(move |tx| care::erase_if_over(tx, patient, retention)).await;
-        match erased {
-            Ok(false) => return false,
-            Ok(true) => {}
+        let over = move |tx: &mut Tx<'_>, after| {
+            tx.patients_over(retention.before(tx.now()), after, AT_ONCE)
+        };
+        let erase = move |tx: &mut Tx<'_>, patient| care::erase_if_over(tx, patient, retention);
+        let erased = self.for_all("end the retention", over, erase).await;
+        match erased.map(|erased| erased.into_iter().filter(|gone| *gone).count()) {
+            Ok(0) => return,
+            Ok(erased) => {
+                tracing::info!(erased, %retention, "erased patients whose retention is over");
+            }
             Err(error) => {
-                tracing::warn!(%patient, %error, "could not erase a patient whose retention is over");
-                return false;
+                tracing::warn!(%error, "could not erase everybody whose retention is over");
             }
         }
+        // What a crash leaves undone after the commit, the heartbeat finishes.
         if let Err(error) = self.store.finish_erasures().await {
             tracing::warn!(%error, "could not finish erasures; trying again");
         }
-        true
+    }
+
+    /// Does the work for every patient whom `page` names beyond the last one.
+    async fn for_all<T, P, W>(
+        &self,
+        what: &'static str,
+        page: P,
+        work: W,
+    ) -> Result<Vec<T>, StoreError>
+    where
+        T: Send + 'static,
+        P: Fn(&mut Tx<'_>, Option<PatientId>) -> Result<Vec<PatientId>, StoreError>
+            + Copy
+            + Send
+            + 'static,
+        W: Fn(&mut Tx<'_>, PatientId) -> Result<T, StoreError> + Copy + Send + 'static,
+    {
+        let (mut done, mut after) = (Vec::new(), None);
+        loop {
+            let patients = self.store.read(move |tx| page(tx, after)).await?;
+            let Some(last) = patients.last() else { return Ok(done) };
+            after = Some(*last);
+            done.extend(each_patient(&self.store, what, patients, work).await?.done);
+        }
     }
 }

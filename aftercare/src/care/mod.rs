@@ -12,6 +12,7 @@ mod clinics;
 mod consents;
 mod devices;
 pub mod dispatch;
+mod each;
 mod erasure;
 mod events;
 mod export;
@@ -44,6 +45,7 @@ pub use consents::{ConsentError, ConsentView, ConsentWord, consent, tell_consent
 pub use devices::{
     drop_silent_devices, patients_with_silent_devices, register_device, remove_device,
 };
+pub use each::{Each, each_patient};
 pub use erasure::{ErasedBy, erase_patient};
 pub use events::{Received, Says, SessionEvent, receive_event};
 pub use export::{Export, export};

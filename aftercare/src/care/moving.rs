@@ -12,12 +12,13 @@ use serde_json::{Map, Value};
 
 use super::amend::fit;
 use super::case::{Case, cases, locked_case};
+use super::each::each_patient;
 use super::plan::replan_amended;
 use super::protocols;
 use super::publish::{PublishError, draft};
 use super::treatments::note;
 use crate::ids::{ClinicId, PatientId, ProtocolId, TreatmentId};
-use crate::planner::{Chart, Facts, Key, Message, Planned, ReminderState, plan};
+use crate::planner::{Chart, Facts, Key, Message, Planned, plan};
 use crate::protocol::Protocol;
 use crate::store::{AuditEntry, ProtocolMove, Store, StoreError, TreatmentState, Tx};
 
@@ -72,8 +73,8 @@ impl Underway {
     fn of(&self, case: &Case) -> BTreeSet<TreatmentId> {
         let planned = |id: TreatmentId| {
             case.reminders.iter().any(|row| {
-                let ahead = matches!(row.state, ReminderState::Planned | ReminderState::Claimed);
-                ahead && row.members.iter().any(|member| member.key.treatment == id)
+                row.state.is_to_come()
+                    && row.members.iter().any(|member| member.key.treatment == id)
             })
         };
         let running = case.treatments.iter().filter(|treatment| {
@@ -140,7 +141,7 @@ fn impact_on(case: &Case, running: &Underway, to: &Arc<Protocol>, now: Timestamp
         .facts
         .standing
         .iter()
-        .filter(|row| matches!(row.state, ReminderState::Planned | ReminderState::Claimed))
+        .filter(|row| row.state.is_to_come())
         .map(|row| (&row.key, row))
         .collect();
     for after in &planned.reminders {
@@ -220,16 +221,10 @@ async fn follow(store: &Store, mut of: ProtocolMove) -> Result<u64, StoreError> 
             store.write(move |tx| finish(tx, &done)).await?;
             return Ok(count);
         };
-        for patient in page {
-            let to = of.clone();
-            match store.write(move |tx| move_patient(tx, patient, &to)).await {
-                Ok(moved) => count += u64::from(moved),
-                Err(error) if error.is_of_one_row() => {
-                    tracing::error!(%patient, %error, "a patient could not be moved to a new protocol version");
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        let to = of.clone();
+        let work = move |tx: &mut Tx<'_>, patient| move_patient(tx, patient, &to);
+        let each = each_patient(store, "change the protocol version", page, work).await?;
+        count += each.done.into_iter().map(u64::from).sum::<u64>();
         let reached = of.clone();
         store.write(move |tx| tx.advance_protocol_move(&reached, last)).await?;
         of.reached = Some(last);

@@ -1,14 +1,15 @@
 //! Planning many patients anew, one in one unit of work: after a release brought other time-zone rules,
-//! what is not sent yet follows them.
+//! or a clinic moved, what is not sent yet follows, and what was sent is set right.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::case::{Case, cases, locked_case};
+use super::each::each_patient;
 use super::plan::write;
 use crate::ids::{ClinicId, PatientId};
-use crate::planner::{Change, ReminderState, diff, plan};
-use crate::store::{Store, StoreError, Tx};
+use crate::planner::{Change, diff, plan};
+use crate::store::{PatientsOf, Store, StoreError, Tx};
 use crate::zone::Zone;
 
 /// Patients that are looked up at once.
@@ -24,6 +25,8 @@ pub struct ReplanFilter {
     pub zone: Option<Zone>,
     /// Only a clinic's.
     pub clinic: Option<ClinicId>,
+    /// Only who has no zone of their own: the clinic's counts for them.
+    pub in_clinics_zone: bool,
     /// Only patients whose id is greater: where an earlier call stopped.
     pub after: Option<PatientId>,
 }
@@ -60,20 +63,14 @@ pub async fn replan_everybody(
 ) -> Result<Replanned, StoreError> {
     let mut done = Replanned { last: filter.after, ..Replanned::default() };
     loop {
-        let (clinic, zone, after) = (filter.clinic, filter.zone.clone(), done.last);
-        let page = store.read(move |tx| page(tx, clinic, zone.as_ref(), after)).await?;
+        let next = ReplanFilter { after: done.last, ..filter.clone() };
+        let page = store.read(move |tx| page(tx, &next)).await?;
         let Some(last) = page.last else { return Ok(done) };
-        for patient in page.concerned {
-            match store.write(move |tx| replan_counted(tx, patient)).await {
-                Ok(one) => done.add(one),
-                Err(error) if error.is_of_one_row() => {
-                    tracing::error!(%patient, %error, "a patient could not be planned anew");
-                    done.failed += 1;
-                }
-                Err(error) => return Err(error),
-            }
-            done.patients += 1;
-            done.last = Some(patient);
+        let each = each_patient(store, "plan anew", page.concerned, replan_counted).await?;
+        done.patients += each.failed;
+        done.failed += each.failed;
+        for one in each.done {
+            done.add(one);
         }
         done.last = Some(last);
         progress(&done);
@@ -86,16 +83,12 @@ struct Page {
     concerned: Vec<PatientId>,
 }
 
-fn page(
-    tx: &mut Tx<'_>,
-    clinic: Option<ClinicId>,
-    zone: Option<&Zone>,
-    after: Option<PatientId>,
-) -> Result<Page, StoreError> {
+fn page(tx: &mut Tx<'_>, filter: &ReplanFilter) -> Result<Page, StoreError> {
     let since = tx.now().checked_sub(CLOCKS_APART).unwrap_or(Timestamp::MIN);
-    let mut concerned = tx.patients_to_come(clinic, since, after, PAGE)?;
+    let of = PatientsOf { clinic: filter.clinic, in_clinics_zone: filter.in_clinics_zone };
+    let mut concerned = tx.patients_underway(of, since, filter.after, PAGE)?;
     let last = concerned.last().copied();
-    if let Some(zone) = zone {
+    if let Some(zone) = &filter.zone {
         let mut in_zone: Vec<_> = cases(tx, &concerned)?
             .into_iter()
             .filter(|case| is_in(case, zone))
@@ -113,9 +106,9 @@ fn is_in(case: &Case, zone: &Zone) -> bool {
 }
 
 fn replan_counted(tx: &mut Tx<'_>, patient: PatientId) -> Result<Replanned, StoreError> {
-    let Some(case) = locked_case(tx, patient)? else { return Ok(Replanned::default()) };
+    let mut counted = Replanned { patients: 1, ..Replanned::default() };
+    let Some(case) = locked_case(tx, patient)? else { return Ok(counted) };
     let changes = diff(&case.facts, &plan(&case.facts, tx.now()));
-    let mut counted = Replanned::default();
     for change in &changes {
         counted.count(&case, change);
     }
@@ -125,10 +118,9 @@ fn replan_counted(tx: &mut Tx<'_>, patient: PatientId) -> Result<Replanned, Stor
 
 impl Replanned {
     fn count(&mut self, case: &Case, change: &Change) {
-        let to_come = |state| matches!(state, ReminderState::Planned | ReminderState::Claimed);
         let stored = case.facts.standing.iter().find(|row| row.key == change.key);
-        let before = stored.is_some_and(|row| to_come(row.state));
-        match (before, to_come(change.state)) {
+        let before = stored.is_some_and(|row| row.state.is_to_come());
+        match (before, change.state.is_to_come()) {
             (true, true) => self.moved += 1,
             (false, true) => self.added += 1,
             (true, false) => self.ended += 1,
@@ -137,6 +129,7 @@ impl Replanned {
     }
 
     fn add(&mut self, one: Self) {
+        self.patients += one.patients;
         self.changed += one.changed;
         self.moved += one.moved;
         self.added += one.added;

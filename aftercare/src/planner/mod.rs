@@ -135,6 +135,14 @@ words! {
     }
 }
 
+impl ReminderState {
+    /// Whether it is still to be sent: it waits, or is on its way.
+    #[must_use]
+    pub const fn is_to_come(self) -> bool {
+        matches!(self, Self::Planned | Self::Claimed)
+    }
+}
+
 /// One move of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shift {
@@ -326,9 +334,8 @@ impl Standing {
     /// Whether its fate is open; what was cancelled for good has a reason.
     const fn is_open(&self) -> bool {
         match self.state {
-            ReminderState::Planned | ReminderState::Claimed => true,
             ReminderState::Cancelled => self.reason.is_none(),
-            _ => false,
+            state => state.is_to_come(),
         }
     }
 }
@@ -352,8 +359,7 @@ impl Standing {
     /// Whether it was sent, and waits to be sent again at the moment that the patient put it off to.
     #[must_use]
     pub fn is_snoozed(&self) -> bool {
-        matches!(self.state, ReminderState::Planned | ReminderState::Claimed)
-            && self.snoozed_until == Some(self.due_at)
+        self.state.is_to_come() && self.snoozed_until == Some(self.due_at)
     }
 }
 

@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use diesel::dsl::exists;
 use diesel::prelude::*;
 use jiff::Timestamp;
 
 use super::conn::Conn;
-use super::schema::{client_secrets, clinics, patients, reminders};
+use super::schema::{client_secrets, clinics};
 use super::sql::{At, Json, MaybeAt};
 use super::{StoreError, Tx, with_conn};
-use crate::ids::{ClientSecretId, ClinicId, PatientId};
+use crate::ids::{ClientSecretId, ClinicId};
 use crate::locale::Locale;
 use crate::words::words;
 use crate::zone::Zone;
@@ -233,35 +232,6 @@ impl Tx<'_> {
             ))
             .execute(c))?;
         Ok(())
-    }
-
-    /// Patients of a clinic whose reminders its zone may decide, because the clinic told none of them and one
-    /// of theirs is of use in the future: up to `limit`, by id and beyond `after`.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub fn patients_in_its_zone(
-        &mut self,
-        clinic: ClinicId,
-        after: Option<PatientId>,
-        limit: i64,
-    ) -> Result<Vec<PatientId>, StoreError> {
-        let now = At(self.now);
-        let after = after.unwrap_or(PatientId(uuid::Uuid::nil()));
-        let ahead = || {
-            reminders::table
-                .filter(reminders::patient_id.eq(patients::id))
-                .filter(reminders::use_by.gt(now))
-        };
-        with_conn!(self, |c| patients::table
-            .filter(patients::clinic_id.eq(clinic))
-            .filter(patients::time_zone.is_null())
-            .filter(patients::id.gt(after))
-            .filter(exists(ahead()))
-            .order(patients::id)
-            .limit(limit)
-            .select(patients::id)
-            .load(c))
     }
 
     /// Pauses or resumes sending, of one clinic or of all; gives how many clinics there were.

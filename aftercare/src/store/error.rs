@@ -79,7 +79,13 @@ impl StoreError {
     /// Whether it lies in what the work was about, so that the same with other rows may succeed.
     #[must_use]
     pub fn is_of_one_row(&self) -> bool {
-        matches!(self, Self::Corrupt(_) | Self::Conflict { .. } | Self::Internal(_))
+        self.is_unreadable() || matches!(self, Self::Conflict { .. } | Self::Internal(_))
+    }
+
+    /// Whether a row is there and cannot be understood, or not opened.
+    #[must_use]
+    pub fn is_unreadable(&self) -> bool {
+        matches!(self, Self::Corrupt(_) | Self::MissingKey(_))
     }
 
     /// This error as that of a `COMMIT`, after which an engine that went away leaves it open what became

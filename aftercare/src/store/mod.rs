@@ -73,7 +73,7 @@ pub use enrolments::Enrolment;
 pub use erasure_file::{ErasureFile, ErasureFileError};
 pub use erasures::{Erasure, ErasureError};
 pub use error::StoreError;
-pub use patients::{Patient, Preferences};
+pub use patients::{Patient, PatientsOf, Preferences};
 pub use protocol_moves::ProtocolMove;
 pub use protocols::ProtocolRecord;
 pub use queue::{Completion, Outcome};

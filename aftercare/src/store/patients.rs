@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use diesel::dsl::exists;
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 use jiff::{Timestamp, civil};
 use serde::{Deserialize, Serialize};
 
 use super::clinics::PushContent;
 use super::conn::Conn;
-use super::schema::patients;
+use super::schema::{patients, reminders};
 use super::sql::{At, Json};
 use super::{BATCH, StoreError, Tx, with_conn};
 use crate::clock::Env;
@@ -145,6 +147,15 @@ fn ref_hash(master: &MasterKey, clinic: ClinicId, reference: &str) -> Digest {
 
 fn reference_at(id: PatientId) -> Place {
     Place { column: "patients.ref_sealed", row: id.0 }
+}
+
+/// Whose patients, and which of them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PatientsOf {
+    /// Only this clinic's.
+    pub clinic: Option<ClinicId>,
+    /// Only who has no zone of their own: the clinic's counts for them.
+    pub in_clinics_zone: bool,
 }
 
 impl Tx<'_> {
@@ -313,5 +324,37 @@ impl Tx<'_> {
             .get_result(c)
             .optional())?;
         Ok(version.unwrap_or(0))
+    }
+
+    /// Up to `limit` of these patients, by id and beyond `after`, who have a reminder that is of use beyond
+    /// `since`, sent or not.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn patients_underway(
+        &mut self,
+        of: PatientsOf,
+        since: Timestamp,
+        after: Option<PatientId>,
+        limit: i64,
+    ) -> Result<Vec<PatientId>, StoreError> {
+        let (since, after) = (At(since), after.unwrap_or(PatientId(uuid::Uuid::nil())));
+        let (anyones, clinic) =
+            (of.clinic.is_none(), of.clinic.unwrap_or(ClinicId(uuid::Uuid::nil())));
+        let any_zone = !of.in_clinics_zone;
+        let underway = || {
+            reminders::table
+                .filter(reminders::patient_id.eq(patients::id))
+                .filter(reminders::use_by.gt(since))
+        };
+        with_conn!(self, |c| patients::table
+            .filter(patients::clinic_id.eq(clinic).or(anyones.into_sql::<Bool>()))
+            .filter(patients::time_zone.is_null().or(any_zone.into_sql::<Bool>()))
+            .filter(patients::id.gt(after))
+            .filter(exists(underway()))
+            .order(patients::id)
+            .limit(limit)
+            .select(patients::id)
+            .load(c))
     }
 }

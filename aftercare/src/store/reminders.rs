@@ -1,7 +1,6 @@
 //! Reminders as the plan knows them; how they are worked off is in [`super::queue`].
 
 use diesel::prelude::*;
-use diesel::sql_types::Bool;
 use diesel::upsert::excluded;
 use jiff::Timestamp;
 
@@ -171,32 +170,6 @@ impl Tx<'_> {
             locked.map_err(|error| self.refused(error))?;
         }
         self.reminders_of(patients)
-    }
-
-    /// Up to `limit` patients, of one clinic or of all, by id and beyond `after`, who have a reminder that
-    /// is not sent and of use beyond `since`.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub fn patients_to_come(
-        &mut self,
-        clinic: Option<ClinicId>,
-        since: Timestamp,
-        after: Option<PatientId>,
-        limit: i64,
-    ) -> Result<Vec<PatientId>, StoreError> {
-        let (since, after) = (At(since), after.unwrap_or(PatientId(uuid::Uuid::nil())));
-        let (anyones, of) = (clinic.is_none(), clinic.unwrap_or(ClinicId(uuid::Uuid::nil())));
-        with_conn!(self, |c| reminders::table
-            .filter(reminders::patient_id.gt(after))
-            .filter(reminders::use_by.gt(since))
-            .filter(reminders::state.ne(ReminderState::Sent))
-            .filter(reminders::clinic_id.eq(of).or(anyones.into_sql::<Bool>()))
-            .select(reminders::patient_id)
-            .distinct()
-            .order(reminders::patient_id)
-            .limit(limit)
-            .load(c))
     }
 
     /// The reminder with this id, if it is this patient's.

@@ -2,12 +2,12 @@
 
 use std::io::{self, Write as _};
 
-use aftercare::care::{ClinicPatch, change_clinic, replan};
+use aftercare::care::{ClinicPatch, ReplanFilter, Replanned, change_clinic, replan_everybody};
 use aftercare::clock::Env;
-use aftercare::ids::{ClinicId, PatientId};
+use aftercare::ids::ClinicId;
 use aftercare::locale::Locale;
 use aftercare::patch::Patch;
-use aftercare::store::{Clinic, PushContent, Store, StoreError};
+use aftercare::store::{Clinic, PushContent, Store};
 use aftercare::zone::Zone;
 use aftercare_api::create_clinic;
 use secrecy::ExposeSecret as _;
@@ -16,9 +16,6 @@ use serde_json::{Value, json};
 use super::Failure;
 use super::secrets::{SecretCommand, secret};
 use super::settings::Database;
-
-/// How many patients are looked up at once; each is planned anew in a transaction of their own.
-const BATCH: i64 = 500;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum ClinicCommand {
@@ -166,50 +163,26 @@ fn say_what_changed(before: &Clinic, after: &Clinic) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What came of planning patients anew.
-#[derive(Default)]
-struct Replanned {
-    looked_at: usize,
-    moved: usize,
-    unreadable: usize,
-}
-
-/// Plans anew whom the clinic's zone may count for, one after another.
+/// Plans anew whom the clinic's zone counts for.
 async fn replan_patients(store: &Store, clinic: ClinicId) -> Result<(), Failure> {
-    let (mut all, mut after) = (Replanned::default(), None);
-    loop {
-        let batch = store.read(move |tx| tx.patients_in_its_zone(clinic, after, BATCH)).await;
-        let batch = batch.map_err(Failure::work)?;
-        let Some(last) = batch.last() else { break };
-        after = Some(*last);
-        for patient in batch {
-            replan_one(store, patient, &mut all).await?;
-        }
-        writeln!(io::stderr(), "{} patients so far", all.looked_at)?;
-    }
-    let Replanned { looked_at, moved, unreadable } = all;
+    let tell = |done: &Replanned| {
+        let _ = writeln!(io::stderr(), "{} patients so far", done.patients);
+    };
+    let filter =
+        ReplanFilter { clinic: Some(clinic), in_clinics_zone: true, ..ReplanFilter::default() };
+    let done = replan_everybody(store, filter, tell).await.map_err(Failure::work)?;
     writeln!(
         io::stdout(),
-        "planned anew: {moved} of {looked_at} patients without a zone of their own"
+        "planned anew: {} of {} patients without a zone of their own",
+        done.changed,
+        done.patients
     )?;
-    match unreadable {
+    match done.failed {
         0 => Ok(()),
-        unreadable => Err(Failure::Work(format!("{unreadable} patients cannot be read"))),
+        failed => Err(Failure::Work(format!(
+            "{failed} patients cannot be planned anew; the log names them"
+        ))),
     }
-}
-
-/// A patient who cannot be read must not hold up the others.
-async fn replan_one(store: &Store, patient: PatientId, all: &mut Replanned) -> Result<(), Failure> {
-    all.looked_at += 1;
-    match store.write(move |tx| replan(tx, patient)).await {
-        Ok(moved) => all.moved += usize::from(moved),
-        Err(error @ (StoreError::Corrupt(_) | StoreError::MissingKey(_))) => {
-            all.unreadable += 1;
-            tracing::error!(%error, %patient, "cannot be planned anew");
-        }
-        Err(error) => return Err(Failure::work(error)),
-    }
-    Ok(())
 }
 
 async fn list(json: bool, database: Database) -> Result<(), Failure> {

@@ -55,7 +55,12 @@ pub(super) async fn run(args: Args) -> Result<(), Failure> {
     if !noted.await.map_err(Failure::work)? {
         return Err(Failure::Work("there is no such clinic".to_owned()));
     }
-    let filter = ReplanFilter { zone: args.zone, clinic: args.clinic, after: args.after };
+    let filter = ReplanFilter {
+        zone: args.zone,
+        clinic: args.clinic,
+        after: args.after,
+        ..ReplanFilter::default()
+    };
     let done = replan_everybody(&store, filter, tell).await.map_err(Failure::work)?;
     let mut out = io::stdout().lock();
     if args.json {

@@ -1,6 +1,6 @@
 //! Sessions that turn out otherwise: what was not sent follows, what was stays.
 
-use aftercare::care::dispatch::{self, Attempt, Decision, Settled, Trial, Verdict};
+use aftercare::care::dispatch::{self, Attempt, Claim, Decision, Settled, Trial, Verdict};
 use aftercare::planner::ReminderState;
 use aftercare_tests::bed::Bed;
 use aftercare_tests::on_both_engines;
@@ -96,14 +96,17 @@ async fn every_bad_field_of_a_correction_is_named(bed: Bed) {
     assert_eq!(shown["treatment"], treatment["treatment"], "nothing was changed");
 }
 
+/// What some scheduler claims at this moment.
+async fn claimed(stage: &Stage, at: &str) -> Claim {
+    stage.set_clock(at);
+    let (lease, length) = (stage.bed.store.env().id(), SignedDuration::from_mins(1));
+    stage.bed.store.write(move |tx| dispatch::claim(tx, lease, length, 9)).await.unwrap()
+}
+
 async fn a_correction_takes_a_claimed_reminder_back(bed: Bed) {
     let stage = Stage::set(bed).await;
     let treatment = stage.treated("ana").await;
-    stage.set_clock("2026-11-22T15:55:00Z");
-    let lease = stage.bed.store.env().id();
-    let length = SignedDuration::from_mins(1);
-    let claim = stage.bed.store.write(move |tx| dispatch::claim(tx, lease, length, 9)).await;
-    let claim = claim.unwrap();
+    let claim = claimed(&stage, "2026-11-22T15:55:00Z").await;
     assert_eq!(claim.len(), 1);
     let looked = claim.clone();
     let jobs = stage.bed.store.read(move |tx| dispatch::prepare(tx, &looked)).await.unwrap();
@@ -140,11 +143,7 @@ async fn a_correction_takes_a_claimed_reminder_back(bed: Bed) {
 async fn notes_and_a_booking_take_nothing_back(bed: Bed) {
     let stage = Stage::set(bed).await;
     let treatment = stage.treated("ana").await;
-    stage.set_clock("2026-11-22T15:55:00Z");
-    let lease = stage.bed.store.env().id();
-    let length = SignedDuration::from_mins(1);
-    let claim = stage.bed.store.write(move |tx| dispatch::claim(tx, lease, length, 9)).await;
-    let claim = claim.unwrap();
+    let claim = claimed(&stage, "2026-11-22T15:55:00Z").await;
     stage.amend(&treatment, &json!({"metadata": {"room": "4"}})).await.expect(200);
     stage.amend(&treatment, &json!({"next_session_at": "2026-12-22T15:00:00Z"})).await.expect(200);
     let jobs = stage.bed.store.read(move |tx| dispatch::prepare(tx, &claim)).await.unwrap();

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use aftercare::care::{ClinicPatch, change_clinic};
-use aftercare::store::PushContent;
+use aftercare::store::{PatientsOf, PushContent};
 use aftercare_tests::bed::Bed;
 use aftercare_tests::on_both_engines;
 use diesel::RunQueryDsl as _;
@@ -155,8 +155,10 @@ async fn those_without_a_zone_are_named_in_batches(bed: Bed) {
     }
     let named = stage.bed.store.read(|tx| {
         let clinic = tx.clinics()?.remove(0).id;
-        let first = tx.patients_in_its_zone(clinic, None, 2)?;
-        let rest = tx.patients_in_its_zone(clinic, first.last().copied(), 2)?;
+        let of = PatientsOf { clinic: Some(clinic), in_clinics_zone: true };
+        let now = tx.now();
+        let first = tx.patients_underway(of, now, None, 2)?;
+        let rest = tx.patients_underway(of, now, first.last().copied(), 2)?;
         let patients = tx.patients_by_id(&[first.clone(), rest.clone()].concat())?;
         let mut names: Vec<String> = patients.into_iter().map(|one| one.reference).collect();
         names.sort();

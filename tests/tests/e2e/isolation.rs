@@ -6,11 +6,9 @@
 
 use std::collections::BTreeSet;
 
-use aftercare_api::{NewClinic, create_clinic};
 use aftercare_tests::bed::Bed;
 use aftercare_tests::on_both_engines;
 use jiff::SignedDuration;
-use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 use crate::fhir::procedure;
@@ -199,16 +197,6 @@ struct World {
     dead_patient: [String; 2],
 }
 
-pub(crate) async fn token_of(stage: &Stage, clinic: &NewClinic) -> String {
-    let form = format!(
-        "grant_type=client_credentials&client_id={}&client_secret={}",
-        clinic.client_id,
-        clinic.client_secret.expose_secret()
-    );
-    let answer = stage.http.call("POST", "/v1/oauth/token", None, Body::Form(&form)).await;
-    answer.expect(200)["access_token"].as_str().unwrap().to_owned()
-}
-
 async fn revoke(stage: &Stage, token: &str) {
     let form = format!("token={token}");
     stage.http.call("POST", "/v1/oauth/revoke", None, Body::Form(&form)).await.expect(200);
@@ -256,10 +244,7 @@ impl World {
         let clinic = stage.clinic_token().await;
         let revoked = Person::new(&stage, &clinic, "revoked").await.token;
         let neighbour = Person::new(&stage, &clinic, "neighbour").await;
-        let (locale, zone) = ("en".parse().unwrap(), "Europe/Lisbon".parse().unwrap());
-        let locale: aftercare::locale::Locale = locale;
-        let other = create_clinic(&stage.bed.store, "Other", zone, locale).await.unwrap();
-        let other_clinic = token_of(&stage, &other).await;
+        let other_clinic = stage.another_clinic().await;
         let stranger = Person::new(&stage, &other_clinic, "stranger").await;
         let revoked_clinic = stage.fresh_clinic_token().await;
         revoke(&stage, &revoked).await;

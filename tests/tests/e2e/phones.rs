@@ -4,8 +4,9 @@ use aftercare_tests::bed::Bed;
 use aftercare_tests::on_both_engines;
 use fcm_emulator::{Fault, FaultKind, PhoneSettings, Platform, ShownKind};
 use jiff::SignedDuration;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::app::App;
 use crate::http::Body;
 use crate::stage::{Stage, device};
 
@@ -85,14 +86,20 @@ async fn an_address_that_moves_to_another_patient_leaves_the_first(bed: Bed) {
     assert_eq!(stage.diary("ana").len(), 2);
 }
 
-async fn whose_phone_becomes_anothers_goes_by_the_clock_of_the_one_that_is_left(bed: Bed) {
-    let stage = Stage::set(bed).await;
+/// Ana's tablet at home, and what her phone in New York registers as.
+async fn with_a_phone_abroad(stage: &Stage) -> (App<'_>, Value) {
     let (tablet, _) = stage.treated_with_app("ana").await;
     stage.set_clock("2026-11-22T15:41:00Z");
     let phone = stage.app("ana", "phone").await;
     let mut abroad = device("phone");
     abroad["time_zone"] = json!("America/New_York");
     stage.register(&phone, "phone", &abroad).await.expect(204);
+    (tablet, abroad)
+}
+
+async fn whose_phone_becomes_anothers_goes_by_the_clock_of_the_one_that_is_left(bed: Bed) {
+    let stage = Stage::set(bed).await;
+    let (tablet, abroad) = with_a_phone_abroad(&stage).await;
     let morning = async || tablet.reminder("Good morning").await["due_at"].clone();
     assert_eq!(morning().await, "2026-11-23T12:50:00Z");
     stage.patient("bea").await;
@@ -105,12 +112,7 @@ async fn whose_phone_becomes_anothers_goes_by_the_clock_of_the_one_that_is_left(
 
 async fn a_phone_that_is_gone_still_says_where_the_patient_is(bed: Bed) {
     let stage = Stage::set(bed).await;
-    let (tablet, _) = stage.treated_with_app("ana").await;
-    stage.set_clock("2026-11-22T15:41:00Z");
-    let phone = stage.app("ana", "phone").await;
-    let mut abroad = device("phone");
-    abroad["time_zone"] = json!("America/New_York");
-    stage.register(&phone, "phone", &abroad).await.expect(204);
+    let (tablet, _) = with_a_phone_abroad(&stage).await;
     let gone = PhoneSettings { installed: Some(false), ..PhoneSettings::default() };
     stage.fcm.set_phone("phone", gone);
     stage.play("2026-11-22T16:00:00Z").await;

@@ -2,13 +2,11 @@
 //! treatments that are under way.
 
 use aftercare::care;
-use aftercare_api::create_clinic;
 use aftercare_tests::bed::Bed;
 use aftercare_tests::on_both_engines;
 use serde_json::{Value, json};
 
 use crate::http::{Answer, Body};
-use crate::isolation::token_of;
 use crate::stage::{Stage, done};
 
 impl Stage {
@@ -87,9 +85,7 @@ async fn sessions_follow_the_version_in_use_when_they_are_recorded(bed: Bed) {
     assert_eq!(stage.audited("protocol.published"), 2);
 
     // Nobody else's is touched.
-    let (zone, locale) = ("Europe/Lisbon".parse().unwrap(), "en".parse().unwrap());
-    let other = create_clinic(&stage.bed.store, "Other", zone, locale).await.unwrap();
-    let token = token_of(&stage, &other).await;
+    let token = stage.another_clinic().await;
     let path = "/v1/protocols/microneedling";
     let theirs = stage.http.call("GET", path, Some(&token), Body::None).await.expect(200);
     assert_eq!((&theirs["version"], &theirs["reviewed_by"]), (&json!(1), &Value::Null));
@@ -243,9 +239,7 @@ async fn a_clinic_calls_a_protocol_by_its_own_codes(bed: Bed) {
     name("laser-hair-removal", json!(["needles"])).await.expect(200);
     assert_eq!(stage.audited("protocol.named"), 4);
 
-    let (zone, locale) = ("Europe/Lisbon".parse().unwrap(), "en".parse().unwrap());
-    let other = create_clinic(&stage.bed.store, "Other", zone, locale).await.unwrap();
-    let token = token_of(&stage, &other).await;
+    let token = stage.another_clinic().await;
     event["patient"] = json!({"ref": "eva"});
     event.as_object_mut().unwrap().remove("patient_ref");
     event["protocol"] = json!("P-1");

@@ -3,13 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aftercare::locale::Locale;
-use aftercare_api::create_clinic;
 use aftercare_tests::bed::Bed;
 use aftercare_tests::on_both_engines;
 use fcm_emulator::{Fault, FaultKind, PhoneSettings};
 use jiff::SignedDuration;
-use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 use crate::http::Body;
@@ -195,16 +192,7 @@ async fn each_clinic_sees_its_own_and_each_look_leaves_a_note(bed: Bed) {
     let notes = "SELECT subject FROM audit WHERE action = 'reachability.read'";
     assert_eq!(stage.bed.query(notes), ["reminders:5"]);
 
-    let locale: Locale = "en".parse().unwrap();
-    let zone = "Europe/Lisbon".parse().unwrap();
-    let other = create_clinic(&stage.bed.store, "Other", zone, locale).await.unwrap();
-    let form = format!(
-        "grant_type=client_credentials&client_id={}&client_secret={}",
-        other.client_id,
-        other.client_secret.expose_secret()
-    );
-    let token = stage.http.call("POST", "/v1/oauth/token", None, Body::Form(&form)).await;
-    let token = token.expect(200)["access_token"].as_str().unwrap().to_owned();
+    let token = stage.another_clinic().await;
     let page = stage.http.call("GET", "/v1/reachability", Some(&token), Body::None).await;
     assert_eq!(page.expect(200), json!({"items": [], "next_cursor": null}));
 

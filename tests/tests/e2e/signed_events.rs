@@ -3,7 +3,6 @@
 use aftercare_tests::bed::Bed;
 use aftercare_tests::on_both_engines;
 use jiff::SignedDuration;
-use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 use crate::clients::{Message, completed, event, made_by_sdks};
@@ -84,16 +83,8 @@ async fn the_sdk_signs_what_its_clinic_may_say(bed: Bed) {
 async fn nothing_is_taken_that_the_clinic_did_not_sign_just_now(bed: Bed) {
     let stage = Stage::set(bed).await;
     let (_, ours) = secret(&stage).await;
-    let (locale, zone) = ("en".parse().unwrap(), "Europe/Lisbon".parse().unwrap());
-    let other =
-        aftercare_api::create_clinic(&stage.bed.store, "Other", zone, locale).await.unwrap();
-    let form = format!(
-        "grant_type=client_credentials&client_id={}&client_secret={}",
-        other.client_id,
-        other.client_secret.expose_secret()
-    );
-    let token = stage.http.call("POST", "/v1/oauth/token", None, Body::Form(&form)).await;
-    let token = token.expect(200)["access_token"].as_str().unwrap().to_owned();
+    let other = stage.make_clinic().await;
+    let token = stage.token_of(&other).await;
     let path = "/v1/signing-secrets";
     let theirs = stage.http.call("POST", path, Some(&token), Body::None).await.expect(201);
     let theirs = theirs["secret"].as_str().unwrap().to_owned();

@@ -119,7 +119,7 @@ impl Stage {
         self.token_of(&self.clinic).await
     }
 
-    async fn token_of(&self, clinic: &NewClinic) -> String {
+    pub(crate) async fn token_of(&self, clinic: &NewClinic) -> String {
         let form = format!(
             "grant_type=client_credentials&client_id={}&client_secret={}",
             clinic.client_id,
@@ -129,11 +129,14 @@ impl Stage {
         answer.expect(200)["access_token"].as_str().unwrap().to_owned()
     }
 
+    pub(crate) async fn make_clinic(&self) -> NewClinic {
+        let (zone, locale) = ("Europe/Lisbon".parse().unwrap(), "en".parse().unwrap());
+        create_clinic(&self.bed.store, "Pele Viva", zone, locale).await.unwrap()
+    }
+
     /// A token of another clinic.
     pub(crate) async fn another_clinic(&self) -> String {
-        let (zone, locale) = ("Europe/Lisbon".parse().unwrap(), "en".parse().unwrap());
-        let clinic = create_clinic(&self.bed.store, "Pele Viva", zone, locale).await.unwrap();
-        self.token_of(&clinic).await
+        self.token_of(&self.make_clinic().await).await
     }
 
     /// A patient of the clinic, in its zone.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::super::ends::{End, Ends};
-use super::super::{Facts, Key, ReminderState, Standing, TreatmentFacts};
+use super::super::{Facts, Key, Standing, TreatmentFacts};
 use super::{appointments, rules};
 use crate::ids::TreatmentId;
 use crate::protocol::{Rule, RuleId, RuleKind};
@@ -49,7 +49,7 @@ impl<'f> Past<'f> {
         }
         let (mut about, mut waiting) = (BTreeMap::<_, Vec<&Standing>>::new(), BTreeMap::new());
         for row in &facts.standing {
-            let waits = matches!(row.state, ReminderState::Planned | ReminderState::Claimed);
+            let waits = row.state.is_to_come();
             for member in &row.members {
                 let rows = about.entry(member.key.treatment).or_default();
                 if rows.last().is_none_or(|last| !std::ptr::eq(*last, row)) {

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::super::quiet::{Place, exempt, in_grace, place, quiet_hours};
-use super::super::{Fate, Key, Reason, ReminderState, ShiftCause, Standing, TreatmentFacts};
+use super::super::{Fate, Key, Reason, ShiftCause, Standing, TreatmentFacts};
 use super::{Candidate, Row, View};
 use crate::protocol::{Moment, QuietHours, Step};
 use crate::zone::Zone;
@@ -135,7 +135,7 @@ impl<'f> View<'f, '_> {
     /// and not with a member that is worthless by now: what is left of that is planned anew.
     fn queued(&self, row: &Row) -> bool {
         let standing = row.standing;
-        matches!(standing.state, ReminderState::Planned | ReminderState::Claimed)
+        standing.state.is_to_come()
             && standing.due_at <= self.now
             && !row.stale
             && !self.waited(standing)
