@@ -74,4 +74,8 @@ ids! {
     AmendmentId,
     /// One secret that signs a clinic's events.
     SigningSecretId,
+    /// One person who works at a clinic's desk.
+    StaffId,
+    /// One sign-in at the desk.
+    StaffSessionId,
 }

@@ -2,7 +2,7 @@
 //!
 //! Off by default: an answer without these headers is one that a browser keeps from another origin's
 //! script. Credentials are never allowed: tokens travel in `Authorization`, which a script sets itself,
-//! and no cookie means anything here.
+//! and the desk's cookie is for its own pages.
 
 use std::fmt;
 use std::str::FromStr;

@@ -11,6 +11,7 @@
 mod address;
 mod auth;
 mod cors;
+mod desk;
 pub mod dto;
 pub mod fields;
 mod heavy;
@@ -26,8 +27,9 @@ mod telemetry;
 
 pub use address::{Network, NetworkError, client_address};
 pub use auth::{
-    HashError, NewClinic, NewClinicError, NewSecret, Role, SecretError, add_client_secret,
-    client_secrets, create_clinic, revoke_client_secret, token_holds,
+    HashError, NewClinic, NewClinicError, NewSecret, NewStaff, Role, SecretError, StaffError,
+    add_client_secret, add_staff, client_secrets, create_clinic, remove_staff,
+    revoke_client_secret, staff, token_holds,
 };
 pub use cors::{Origin, OriginError};
 pub use limits::{Limits, Rate, RateError};

@@ -91,6 +91,10 @@ codes! {
     NotSnoozable = "not-snoozable", CONFLICT, "This reminder cannot be put off";
     /// The reminder would be worthless by then.
     SnoozePastUseBy = "snooze-past-use-by", CONFLICT, "The reminder would come too late to help";
+    /// The treatment was recorded too long ago to be taken back at the desk.
+    UndoTooLate = "undo-too-late", CONFLICT, "It is too late to undo this";
+    /// A form that no page of this server showed to whoever sent it.
+    ForeignForm = "foreign-form", FORBIDDEN, "This form is not accepted";
     /// The body is larger than the server takes.
     TooLarge = "payload-too-large", PAYLOAD_TOO_LARGE, "The body is too large";
     /// The body's media type or encoding is not taken here.
@@ -294,7 +298,7 @@ impl Problem {
     }
 
     /// The header that the status asks for, if any.
-    fn header(&self) -> Option<(HeaderName, HeaderValue)> {
+    pub(crate) fn header(&self) -> Option<(HeaderName, HeaderValue)> {
         let name = match self.code {
             Code::MissingToken | Code::InvalidSignature => {
                 return Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));

@@ -18,6 +18,7 @@ use utoipa_actix_web::AppExt as _;
 use crate::address::Network;
 use crate::auth::{HashError, Hasher, KeyRing};
 use crate::cors::{self, Origin};
+use crate::desk;
 use crate::heavy::Lines;
 use crate::limits::{Limiter, Limits};
 use crate::routes;
@@ -221,7 +222,8 @@ fn build(
             .into_utoipa_app()
             .configure(routes::configure)
             .split_for_parts();
-        app.default_service(web::to(routes::fallback))
+        app.configure(desk::routes)
+            .default_service(web::to(routes::fallback))
             .wrap(from_fn(routes::head_as_get))
             .wrap(from_fn(cors::share))
             .wrap(headers(secure))

@@ -10,6 +10,7 @@ mod can;
 mod case;
 mod clinics;
 mod consents;
+mod desk;
 mod devices;
 pub mod dispatch;
 mod each;
@@ -42,6 +43,10 @@ pub use can::{CanAnswer, CanError, Verdict, can};
 pub use case::{Case, Source, cases, locked_case};
 pub use clinics::{ClinicError, ClinicPatch, change_clinic, clinic_name};
 pub use consents::{ConsentError, ConsentView, ConsentWord, consent, tell_consent};
+pub use desk::{
+    DeskPatient, DeskSession, DeskTreatment, UNDO, UndoError, desk_patient, desk_session,
+    last_recorded, recorded_at_desk, undo_treatment,
+};
 pub use devices::{
     drop_silent_devices, patients_with_silent_devices, register_device, remove_device,
 };

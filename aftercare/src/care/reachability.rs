@@ -125,7 +125,7 @@ impl<'c> Listed<'c> {
 
 impl Case {
     /// Why no push at all is heard at present; empty while one would be.
-    fn deaf(&self) -> Vec<Unheard> {
+    pub(super) fn deaf(&self) -> Vec<Unheard> {
         let mut reasons = Vec::new();
         if self.clinic.paused {
             reasons.push(Unheard::SendingPaused);

@@ -36,7 +36,8 @@ pub fn note_reading(tx: &mut Tx<'_>, clinic: ClinicId, reading: Reading) -> Resu
         Reading::Treatments(count) => ("treatments.read", format!("treatments:{count}")),
         Reading::Unheard(count) => ("reachability.read", format!("reminders:{count}")),
     };
-    note(tx, clinic, &format!("clinic:{clinic}"), action, &subject)
+    let actor = tx.actor_of(clinic);
+    note(tx, clinic, &actor, action, &subject)
 }
 
 /// Notes that a patient took out everything held about them.

@@ -56,6 +56,8 @@ pub struct SessionDone {
 pub enum Namespace {
     /// The clinic's own, of plain events.
     Event,
+    /// Those of forms at the clinic's desk.
+    Desk,
     /// Those of one source of CloudEvents.
     CloudEvents {
         /// The source.
@@ -73,6 +75,7 @@ impl Namespace {
     pub(super) fn name(&self, tx: &Tx<'_>, clinic: ClinicId) -> String {
         match self {
             Self::Event => "event".to_owned(),
+            Self::Desk => "desk".to_owned(),
             Self::CloudEvents { source } => {
                 format!("cloudevents:{}", tx.source_hash(clinic, source).to_hex())
             }
@@ -275,9 +278,10 @@ fn plan_and_note(
 
 /// Writes down what the clinic did.
 pub(super) fn note(tx: &mut Tx<'_>, treatment: &Treatment, action: &str) -> Result<(), StoreError> {
+    let actor = tx.actor_of(treatment.clinic_id);
     tx.append_audit(&AuditEntry {
         clinic_id: Some(treatment.clinic_id),
-        actor: &format!("clinic:{}", treatment.clinic_id),
+        actor: &actor,
         action,
         subject: Some(&format!("treatment:{}", treatment.id)),
     })?;

@@ -16,7 +16,7 @@ use crate::ids::{AuditId, ClinicId};
 pub struct AuditEntry<'a> {
     /// The tenant it happened in; none for the operator's own deeds.
     pub clinic_id: Option<ClinicId>,
-    /// Who: `clinic:<client id>`, `patient:<patient id>`, `operator`, `system`.
+    /// Who: `clinic:<clinic id>`, `staff:<staff id>`, `patient:<patient id>`, `operator`, `system`.
     pub actor: &'a str,
     /// What: a stable code such as `treatment.recorded`.
     pub action: &'a str,

@@ -46,6 +46,7 @@ mod signing_secrets;
 mod snoozes;
 mod sql;
 mod sqlite;
+mod staff;
 mod treatments;
 mod webhook_answers;
 
@@ -54,6 +55,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::clock::Env;
+use crate::ids::{ClinicId, StaffId};
 use crate::seal::MasterKey;
 use conn::{Access, Conn, Pool, Source, with_conn};
 
@@ -84,6 +86,7 @@ pub use sessions::{RefreshToken, Session};
 pub use signing_keys::SigningKey;
 pub use signing_secrets::SigningSecret;
 pub use snoozes::Snooze;
+pub use staff::{Staff, StaffSession};
 pub use treatments::{NewTreatment, Treatment, TreatmentFilter, TreatmentState};
 pub use webhook_answers::WebhookAnswer;
 
@@ -352,6 +355,7 @@ impl Inner {
             env: &self.env,
             master: &self.master,
             now: self.env.now(),
+            acting: None,
             failure: None,
         };
         let result = work(&mut tx);
@@ -389,6 +393,7 @@ pub struct Tx<'a> {
     env: &'a Env,
     master: &'a MasterKey,
     now: Timestamp,
+    acting: Option<StaffId>,
     failure: Option<String>,
 }
 
@@ -403,6 +408,18 @@ impl Tx<'_> {
     #[must_use]
     pub fn env(&self) -> &Env {
         self.env
+    }
+
+    /// From now on, what is done in a clinic's name is done by this person at its desk.
+    pub fn act_as(&mut self, staff: StaffId) {
+        self.acting = Some(staff);
+    }
+
+    /// Who acts in a clinic's name, as the audit trail has it: its own software, or somebody at its
+    /// desk.
+    #[must_use]
+    pub fn actor_of(&self, clinic: ClinicId) -> String {
+        self.acting.map_or_else(|| format!("clinic:{clinic}"), |staff| format!("staff:{staff}"))
     }
 
     /// Notes that a query failed, so that the transaction is not committed.

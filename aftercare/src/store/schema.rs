@@ -353,6 +353,21 @@ table! {
 }
 
 table! {
+    use diesel::sql_types::{Binary, Nullable, Text};
+    use crate::store::sql::{Id, Instant};
+    staff (id) {
+        id -> Id,
+        clinic_id -> Id,
+        name -> Text,
+        sign_in -> Text,
+        password_hash -> Nullable<Text>,
+        invitation_hash -> Nullable<Binary>,
+        invitation_ends_at -> Nullable<Instant>,
+        created_at -> Instant,
+    }
+}
+
+table! {
     use diesel::sql_types::{Nullable, Text};
     use crate::store::sql::{Id, Instant};
     protocol_moves (clinic_id, slug) {
@@ -364,12 +379,25 @@ table! {
     }
 }
 
+table! {
+    use diesel::sql_types::Binary;
+    use crate::store::sql::{Id, Instant};
+    staff_sessions (id) {
+        id -> Id,
+        staff_id -> Id,
+        token_hash -> Binary,
+        created_at -> Instant,
+        used_at -> Instant,
+    }
+}
+
 joinable!(amendments -> patients (patient_id));
 joinable!(client_secrets -> clinics (clinic_id));
 joinable!(patients -> clinics (clinic_id));
 joinable!(devices -> patients (patient_id));
 joinable!(treatments -> patients (patient_id));
 joinable!(refresh_tokens -> sessions (session_id));
+joinable!(staff_sessions -> staff (staff_id));
 
 allow_tables_to_appear_in_same_query!(
     amendments,
@@ -382,5 +410,7 @@ allow_tables_to_appear_in_same_query!(
     reminders,
     sessions,
     signing_keys,
+    staff,
+    staff_sessions,
     treatments,
 );

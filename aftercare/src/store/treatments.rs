@@ -352,6 +352,25 @@ impl Tx<'_> {
         found.into_iter().map(|found| self.open_treatment(found)).collect()
     }
 
+    /// The treatments that a clinic recorded last, voided ones too, the last of them first.
+    ///
+    /// # Errors
+    /// As [`Tx::treatment_by_event`].
+    pub fn last_treatments(
+        &mut self,
+        clinic: ClinicId,
+        limit: i64,
+    ) -> Result<Vec<Treatment>, StoreError> {
+        let found: Vec<(Row, Vec<u8>)> = with_conn!(self, |c| treatments::table
+            .inner_join(patients::table)
+            .filter(treatments::clinic_id.eq(clinic))
+            .order((treatments::recorded_at.desc(), treatments::id.desc()))
+            .limit(limit)
+            .select((Row::as_select(), patients::key_wrapped))
+            .load(c))?;
+        found.into_iter().map(|found| self.open_treatment(found)).collect()
+    }
+
     /// Every treatment of a patient, voided ones too, by completion.
     ///
     /// # Errors

@@ -83,7 +83,8 @@ pub(crate) fn enrol(
     let code = secrets::random(tx.env(), "ace_");
     let expires_at = tx.now() + ENROLMENT_LIFETIME;
     tx.insert_enrolment(clinic, patient, &code, expires_at)?;
-    audit(tx, clinic, &format!("clinic:{clinic}"), "enrolment.created", patient)?;
+    let actor = tx.actor_of(clinic);
+    audit(tx, clinic, &actor, "enrolment.created", patient)?;
     Ok(NewEnrolment { code, expires_at })
 }
 

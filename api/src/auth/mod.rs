@@ -12,6 +12,7 @@ mod grants;
 mod keys;
 mod secrets;
 mod signatures;
+mod staff;
 mod token;
 
 pub use clients::{
@@ -25,6 +26,8 @@ pub(crate) use keys::{KeyRing, Signer};
 pub use secrets::HashError;
 pub(crate) use secrets::{Hasher, feed_token};
 pub(crate) use signatures::{SignedMessage, new_signing_secret, written};
+pub(crate) use staff::sign_in_staff;
+pub use staff::{NewStaff, StaffError, add_staff, remove_staff, staff};
 pub use token::{Role, token_holds};
 
 use std::future::Future;

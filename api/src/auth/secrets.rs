@@ -116,6 +116,23 @@ impl Hasher {
         };
         tokio::task::spawn_blocking(check).await.map_err(|_| HashError)
     }
+
+    /// The argon2id hash of a secret.
+    ///
+    /// # Errors
+    /// When no memory or no thread can be had.
+    pub(crate) async fn hash(
+        &self,
+        turn: Turn,
+        env: Env,
+        secret: SecretString,
+    ) -> Result<String, HashError> {
+        let compute = move || {
+            let _turn = turn;
+            hash(&env, &secret)
+        };
+        tokio::task::spawn_blocking(compute).await.map_err(|_| HashError)?
+    }
 }
 
 /// The argon2id hash of a secret, as a PHC string. Takes some 20 ms: call it on a blocking thread.

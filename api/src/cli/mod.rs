@@ -17,6 +17,7 @@ mod replan;
 mod secrets;
 mod serve;
 mod settings;
+mod staff;
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -51,6 +52,9 @@ enum Command {
     /// Work on clinics
     #[command(subcommand)]
     Clinic(clinics::ClinicCommand),
+    /// Work on the people at a clinic's desk
+    #[command(subcommand)]
+    Staff(staff::StaffCommand),
     /// Work on the server's keys
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -117,6 +121,7 @@ fn carry_out(command: Command) -> Result<(), Failure> {
         Command::Scheduler(args) => wait_for(serve::scheduler(args)),
         Command::Migrate(args) => wait_for(operate::migrate(args)),
         Command::Clinic(command) => wait_for(clinics::clinic(command)),
+        Command::Staff(command) => wait_for(staff::run(command)),
         Command::Keys(command) => wait_for(keys::keys(command)),
         Command::Pause(args) => wait_for(operate::pause(args, true)),
         Command::Resume(args) => wait_for(operate::pause(args, false)),

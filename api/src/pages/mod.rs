@@ -2,6 +2,7 @@
 //!
 //! `maud` escapes whatever is put into a page; markup comes from these files alone.
 
+pub(crate) mod desk;
 mod handout;
 mod qr;
 

@@ -18,7 +18,7 @@ pub(super) fn routes(config: &mut ServiceConfig<'_>) {
 }
 
 /// An enrolment as the clinic hands it on.
-pub(super) fn invitation(api: &Api, enrolment: &NewEnrolment) -> EnrolmentAnswer {
+pub(crate) fn invitation(api: &Api, enrolment: &NewEnrolment) -> EnrolmentAnswer {
     let code = enrolment.code.expose_secret();
     EnrolmentAnswer {
         code: code.to_owned(),

@@ -55,7 +55,7 @@ async fn get_handout(
 }
 
 /// What goes on the page, and the invitation that was made for it.
-fn print(
+pub(crate) fn print(
     tx: &mut Tx<'_>,
     clinic: ClinicId,
     id: TreatmentId,

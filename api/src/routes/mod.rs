@@ -20,6 +20,9 @@ mod reachability;
 mod signing_secrets;
 mod treatments;
 
+pub(crate) use enrolments::invitation;
+pub(crate) use handout::print;
+
 use actix_web::body::MessageBody;
 use actix_web::dev::{ResourceDef, ServiceRequest, ServiceResponse};
 use actix_web::http::Method;

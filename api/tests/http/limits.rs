@@ -60,6 +60,25 @@ async fn guesses_at_secrets_and_codes_share_one_budget() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn guesses_at_the_desk_share_the_same_budget() {
+    let api = api_with(|config| config.limits.failures = three()).await;
+    let origin = api.handle.public_url().to_owned();
+    let sign_in = async || {
+        let form = "name=Maria&password=not+the+right+one";
+        api.post("/desk/sign-in").header("origin", &origin).form(form).send().await.status
+    };
+    assert_eq!(sign_in().await, 401);
+    assert_eq!(api.get("/desk/join/acj_x").send().await.status, 404);
+    assert_eq!(sign_in().await, 401);
+    assert_eq!(sign_in().await, 429);
+    let barred = api.get("/desk/join/acj_x").send().await;
+    assert_eq!(barred.status, 429);
+    assert!(barred.header("retry-after").is_some());
+    let token = "grant_type=client_credentials&client_id=nobody&client_secret=x";
+    api.post("/v1/oauth/token").form(token).send().await.expect(429);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn giving_back_what_is_no_token_is_a_guess_too() {
     let api = api_with(|config| config.limits.failures = three()).await;
     let token = api.clinic_token().await;

@@ -6,13 +6,17 @@ use std::process::Command;
 /// Whether Debian's Chromium is here; says so in one line when it is not, and fails where it is
 /// required.
 pub(crate) fn is_installed() -> bool {
-    let installed = Command::new("chromium").arg("--version").output().is_ok();
-    if !installed {
+    has(Command::new("chromium").arg("--version").output().is_ok(), "chromium")
+}
+
+/// The same of anything else that a browser's test takes.
+pub(crate) fn has(it: bool, named: &str) -> bool {
+    if !it {
         let required = std::env::var("AFTERCARE_TEST_CHROMIUM").as_deref() == Ok("required");
-        assert!(!required, "chromium is not in PATH");
-        println!("Not run in a browser: chromium is not in PATH.");
+        assert!(!required, "{named} is missing");
+        println!("Not run in a browser: {named} is missing.");
     }
-    installed
+    it
 }
 
 /// What Chromium does with a page when it is told so by flags.

@@ -1,4 +1,4 @@
-//! `aftercare keys` and `aftercare clinic secret`, as operators and their scripts call them.
+//! `aftercare keys`, `aftercare clinic secret` and `aftercare staff`, as operators and their scripts call them.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -156,5 +156,39 @@ async fn secrets_are_added_listed_and_revoked_beside_a_running_server() {
     call(folder, &nobody.replace("list", "add")).refused(1, "there is no clinic");
     secret("revoke --secret nonsense").refused(2, "--secret");
     call(folder, "clinic secret list").refused(2, "--clinic");
+    assert!(server.process.terminate().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_are_let_to_the_desk_and_taken_from_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let made = make_clinic(folder, &[]);
+    let mut server = Server::start(aftercare(folder).arg("api")).await;
+    let clinic = text(&made["clinic_id"]);
+    let staff = |words: &str| call(folder, &format!("staff {words} --clinic {clinic}"));
+
+    let url = format!("http://{}", server.http.0);
+    let added = staff(&format!("add --name Maria --json --public-url {url}/")).json();
+    assert_eq!(fields(&added), BTreeSet::from(["staff_id", "url", "expires_at"]));
+    let path = text(&added["url"]).strip_prefix(&url).unwrap();
+    let page = server.http.call("GET", path, None, Body::None).await;
+    assert!(page.status == 200 && page.text().contains("Welcome, Maria"), "{}", page.text());
+    staff("add --name MARIA").refused(1, "signs in with that name already");
+    let lines = staff("add --name Rui");
+    assert!(lines.out.contains("url       http://127.0.0.1:8080/desk/join/acj_"), "{}", lines.out);
+    assert!(lines.err.contains("The link works once, until "), "{}", lines.err);
+
+    let listed = staff("list --json").json();
+    let names: Vec<&str> =
+        listed["staff"].as_array().unwrap().iter().map(|one| text(&one["name"])).collect();
+    assert_eq!(names, ["Maria", "Rui"]);
+    assert!(staff("list").out.lines().all(|line| line.contains("  invited until ")));
+    let id = text(&added["staff_id"]);
+    let removed = staff(&format!("remove --staff {id}"));
+    assert_eq!(removed.out, format!("removed {id} and ended their sign-ins\n"));
+    assert_eq!(server.http.call("GET", path, None, Body::None).await.status, 404);
+    staff(&format!("remove --staff {id}")).refused(1, "has nobody");
+    call(folder, &format!("staff add --name Eva --clinic {id}")).refused(1, "there is no clinic");
     assert!(server.process.terminate().await.success());
 }

@@ -35,6 +35,8 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     /// The header lines, in lower case.
     head: String,
+    /// The same as they came.
+    original: String,
     body: Vec<u8>,
 }
 
@@ -91,17 +93,27 @@ impl Http {
 impl Answer {
     fn parse(bytes: &[u8]) -> Option<Self> {
         let split = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
-        let head = String::from_utf8(bytes[..split].to_vec()).ok()?.to_ascii_lowercase();
+        let original = String::from_utf8(bytes[..split].to_vec()).ok()?;
+        let head = original.to_ascii_lowercase();
         let status = head.split(' ').nth(1)?.parse().ok()?;
         let body = &bytes[split + 4..];
         let chunked = head.contains("\r\ntransfer-encoding: chunked");
         let body = if chunked { unchunk(body) } else { body.to_vec() };
-        Some(Self { status, head, body })
+        Some(Self { status, head, original, body })
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let lines = self.head.split("\r\n").filter_map(|line| line.split_once(": "));
         lines.into_iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+
+    /// A header's value as it came.
+    pub(crate) fn original(&self, name: &str) -> Option<&str> {
+        let lines = self.original.split("\r\n").filter_map(|line| line.split_once(": "));
+        lines
+            .into_iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
     }
 
     /// All that a caller can tell from it, but for what differs by itself.

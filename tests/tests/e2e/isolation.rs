@@ -195,6 +195,8 @@ struct World {
     /// An expired and a revoked token of each role.
     dead_clinic: [String; 2],
     dead_patient: [String; 2],
+    /// What somebody at the clinic's own desk has in their cookie.
+    desk: String,
 }
 
 async fn revoke(stage: &Stage, token: &str) {
@@ -249,6 +251,7 @@ impl World {
         let revoked_clinic = stage.fresh_clinic_token().await;
         revoke(&stage, &revoked).await;
         revoke(&stage, &revoked_clinic).await;
+        let desk = stage.at_the_desk("Maria").await.cookie;
         Self {
             stage,
             other_clinic,
@@ -256,6 +259,7 @@ impl World {
             stranger,
             dead_clinic: [expired_clinic, revoked_clinic],
             dead_patient: [expired, revoked],
+            desk,
         }
     }
 
@@ -398,6 +402,7 @@ impl World {
         let mut callers = vec![
             refused("no token", None, 401, "missing-token"),
             dead("no token of ours", "eyJhbGciOiJub25lIn0.e30."),
+            dead("somebody at the desk", &self.desk),
         ];
         for (role, tokens) in
             [(operation.clinic, &self.dead_clinic), (operation.patient, &self.dead_patient)]

@@ -24,6 +24,7 @@ mod clinics;
 mod commands;
 mod course;
 mod database;
+mod desk;
 mod disk;
 mod erasure;
 mod events;

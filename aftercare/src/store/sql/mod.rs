@@ -24,7 +24,7 @@ use uuid::Uuid;
 use crate::ids::{
     AmendmentId, AuditId, ClientSecretId, ClinicId, DeliveryId, DeviceId, EnrolmentId, LeaseId,
     PatientId, ProtocolId, RefreshTokenId, ReminderId, SessionId, SigningSecretId, SnoozeId,
-    TreatmentId,
+    StaffId, StaffSessionId, TreatmentId,
 };
 use crate::locale::Locale;
 use crate::planner::{Reason, ReminderState};
@@ -177,6 +177,8 @@ ids!(
     SessionId,
     SigningSecretId,
     SnoozeId,
+    StaffId,
+    StaffSessionId,
     TreatmentId,
 );
 
