@@ -1,6 +1,8 @@
 //! The corners that stories are told about: late events, quiet hours, overlaps, courses, bookings,
 //! travel and wishes.
 
+use std::sync::Arc;
+
 use aftercare::planner::{
     Chart, Facts, Fate, Reason, ReminderState, courses, diff, in_force, plan,
 };
@@ -220,4 +222,22 @@ fn what_a_booking_makes_needless_is_unwanted_though_it_was_sent() {
     facts.treatments.push(treatment(2, lisbon("2026-12-15T15:40"), LISBON));
     assert_eq!(unwanted(&facts, "day-before"), Some(Reason::NewerSession));
     assert_eq!(unwanted(&facts, "start"), None);
+}
+
+#[test]
+fn what_waits_in_the_queue_leaves_as_one_though_versions_keep_quiet_differently() {
+    let mut facts = sessions(&["2026-11-22T11:00", "2026-11-22T12:00"]);
+    let later = Arc::make_mut(&mut facts.treatments[1].protocol);
+    later.pacing.quiet_hours.until = time(8, 30, 0, 0);
+    let together = [key(1, "morning"), key(2, "morning")];
+    for now in ["2026-11-22T12:00", "2026-11-23T07:50", "2026-11-23T07:51"] {
+        let plan = replan(&mut facts, lisbon(now));
+        let morning = planned(&plan, 1, "morning");
+        let members: Vec<_> = morning.members.iter().map(|member| member.key.clone()).collect();
+        assert_eq!(
+            (morning.due_at, &members[..]),
+            (lisbon("2026-11-23T07:50"), &together[..]),
+            "{now}"
+        );
+    }
 }

@@ -40,6 +40,6 @@ impl<'f> View<'f, '_> {
 
     /// Whether the moment lies in the quiet hours that the patient put it off into.
     pub(super) fn put_off_into_quiet(&self, candidate: &Candidate, at: Timestamp) -> bool {
-        put_off_into(self.quiet_hours(candidate.treatment), self.zone(), candidate.due_at, at)
+        put_off_into(self.quiet_hours_of(candidate), self.zone(), candidate.due_at, at)
     }
 }

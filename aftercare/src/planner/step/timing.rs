@@ -112,7 +112,7 @@ impl<'f> View<'f, '_> {
         if candidate.snoozed && self.put_off_into_quiet(candidate, at) {
             return Ok(());
         }
-        let quiet = self.quiet_hours(candidate.treatment);
+        let quiet = self.quiet_hours_of(candidate);
         match place(quiet, self.zone(), at, candidate.use_by, self.now) {
             Place::Stay => Ok(()),
             Place::Move(_) if candidate.queued.is_some() && !candidate.snoozed => {
@@ -153,12 +153,17 @@ impl<'f> View<'f, '_> {
 
     /// What waits in the queue may leave a little into quiet hours that began meanwhile.
     fn in_grace(&self, candidate: &Candidate) -> bool {
-        let quiet = self.quiet_hours(candidate.treatment);
+        let quiet = self.quiet_hours_of(candidate);
         candidate.queued.is_some() && in_grace(quiet, self.zone(), candidate.due_at, self.now)
     }
 
-    pub(super) fn quiet_hours(&self, treatment: &TreatmentFacts) -> QuietHours {
-        quiet_hours(self.facts(), treatment)
+    /// The quiet hours that the step keeps to. What waits in the queue leaves as one, and so keeps to those
+    /// of its first step.
+    pub(super) fn quiet_hours_of(&self, candidate: &Candidate) -> QuietHours {
+        let row = candidate.queued.and_then(|_| self.rows.get(&candidate.key));
+        let first = row.and_then(|row| row.standing.members.first());
+        let treatment = first.and_then(|member| self.chart.treatment(member.key.treatment));
+        quiet_hours(self.facts(), treatment.unwrap_or(candidate.treatment))
     }
 
     pub(super) fn zone(&self) -> &'f Zone {
