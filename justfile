@@ -20,6 +20,10 @@ lint:
 demo *ARGS:
     cargo run -- demo {{ARGS}}
 
+# So many random stories about a patient, told to the store and to a small model of the rules
+model SEQUENCES="10000":
+    AFTERCARE_MODEL_SEQUENCES={{SEQUENCES}} cargo test --test model
+
 # Write the golden timelines anew; read the difference before committing it
 golden:
     UPDATE_GOLDEN=1 cargo test -p aftercare --test planner golden
