@@ -20,9 +20,10 @@ lint:
 demo *ARGS:
     cargo run -- demo {{ARGS}}
 
-# So many random stories about a patient, told to the store and to a small model of the rules
-model SEQUENCES="10000":
-    AFTERCARE_MODEL_SEQUENCES={{SEQUENCES}} cargo test --test model
+# So many random stories about a patient, from a seed on, told to the store and to a small model of the rules
+model SEQUENCES="10000" SEED="0":
+    AFTERCARE_MODEL_SEQUENCES={{SEQUENCES}} AFTERCARE_MODEL_SEED={{SEED}} \
+        cargo test --config .ci/optimised.toml --test model
 
 # Write the golden timelines anew; read the difference before committing it
 golden:

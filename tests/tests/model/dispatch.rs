@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret as _;
 
 use crate::history::{Key, State, Until};
+use crate::replan::Words;
 use crate::stage::{Checked, SECOND, Stage};
 use crate::story::{Mood, Step};
 
@@ -29,7 +30,7 @@ impl Stage<'_> {
                 return Ok(());
             };
             self.clock.set(next);
-            self.run()?;
+            self.round()?;
         }
         Err("the queue never empties".to_owned())
     }
@@ -44,15 +45,23 @@ impl Stage<'_> {
     /// Sends all that is due now.
     pub(crate) fn run(&mut self) -> Checked {
         for _ in 0..100 {
-            let claim = self.claim()?;
-            if claim.is_empty() {
+            if !self.round()? {
                 let late = self.next_due().filter(|due| *due <= self.now());
                 return late.map_or(Ok(()), |due| Err(format!("due at {due}, but not claimed")));
             }
+        }
+        Err("the same is claimed for ever".to_owned())
+    }
+
+    /// Whether anything was claimed.
+    fn round(&mut self) -> Checked<bool> {
+        let claim = self.claim()?;
+        let some = !claim.is_empty();
+        if some {
             self.look_again(claim)?;
             self.compare()?;
         }
-        Err("the same is claimed for ever".to_owned())
+        Ok(some)
     }
 
     /// What is due next is claimed, something happens, and only then the dispatcher looks again.
@@ -131,11 +140,11 @@ impl Stage<'_> {
         Ok(())
     }
 
-    fn work_off(&mut self, job: Job, key: &Key, would: Checked<Until>) -> Checked {
+    fn work_off(&mut self, job: Job, key: &Key, would: Checked<Words>) -> Checked {
         let Job { item, decision } = job;
         match decision {
             Decision::Send(outgoing) if item.retry_of.is_some() => self.retry(item, key, outgoing),
-            Decision::Send(outgoing) => self.send(item, key, outgoing, would?),
+            Decision::Send(outgoing) => self.send(item, key, outgoing, would?.until),
             Decision::Not(verdict) if item.retry_of.is_some() => self.settle(item, verdict, None),
             Decision::Not(verdict) => self.do_not_send(item, key, verdict, would.is_ok()),
         }
@@ -154,18 +163,21 @@ impl Stage<'_> {
         if (tally.lost > 0) == taken_back { Ok(()) } else { Err(format!("{tally:?}")) }
     }
 
-    fn would_send(&self, key: &Key) -> Checked<Until> {
+    fn would_send(&self, key: &Key) -> Checked<Words> {
         self.due.get(key).cloned().ok_or("it was not claimed")??;
         self.model.may_leave(key, self.now())
     }
 
     /// Would the model send this now, and say so?
-    fn says_the_same(&self, outgoing: &Outgoing, would: &Checked<Until>) -> Checked {
-        let until = would.as_ref().map_err(|why| format!("sent, though {why}"))?;
-        let said: Until =
-            outgoing.said.until.iter().map(|(rule, end)| (rule.to_string(), *end)).collect();
-        if said != *until {
-            return Err(format!("it says {said:?}, and the model {until:?}"));
+    fn says_the_same(&self, outgoing: &Outgoing, would: &Checked<Words>) -> Checked {
+        let words = would.as_ref().map_err(|why| format!("sent, though {why}"))?;
+        let said = &outgoing.said;
+        let said = Words {
+            rules: said.rule_ids.iter().map(ToString::to_string).collect(),
+            until: said.until.iter().map(|(rule, end)| (rule.to_string(), *end)).collect(),
+        };
+        if said != *words {
+            return Err(format!("it says {said:?}, and the model {words:?}"));
         }
         let phones = self.model.phones.values().filter(|phone| phone.active && phone.notifies);
         if phones.count() != outgoing.targets.len() || outgoing.body.is_empty() {

@@ -170,10 +170,7 @@ impl History {
     fn speaks_of(&self, one: &Candidate, at: Timestamp) -> bool {
         let (i, id) = &one.key;
         match (&one.correction, self.sessions[*i].step(id)) {
-            (Some(correction), _) => {
-                let holds = |rule: &String| !self.muted.contains(rule) && self.holds(rule, at);
-                correction.disregard || correction.cancels || correction.rules.iter().any(holds)
-            }
+            (Some(correction), _) => self.sets_right(correction, at),
             (None, step) => step.is_some_and(|step| self.speaks(*i, step, at)),
         }
     }

@@ -57,8 +57,12 @@ impl Stage<'_> {
         self.act(step)?;
         self.compare()?;
         match step {
-            Step::Pass { .. } | Step::Outage { .. } | Step::Fcm(_) | Step::Repeat { .. } => Ok(()),
-            _ => self.compare_restrictions(),
+            Step::Record { .. }
+            | Step::Amend { .. }
+            | Step::Void { .. }
+            | Step::Travel { .. }
+            | Step::Meanwhile(_) => self.compare_restrictions(),
+            _ => Ok(()),
         }
     }
 

@@ -1,10 +1,20 @@
 //! What a new plan makes of the reminders that there are, and what dispatching does to them.
 
+use std::collections::BTreeSet;
+
 use aftercare::clock::to_micros;
 use jiff::Timestamp;
 
 use crate::history::{History, Key, Member, Row, State, Until};
 use crate::plan::{Out, Plan, Wanted};
+
+/// What is said when a reminder is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Words {
+    /// The rules in force that it speaks of.
+    pub(crate) rules: BTreeSet<String>,
+    pub(crate) until: Until,
+}
 
 impl History {
     /// Plans anew. Whether anything that people see has changed.
@@ -92,7 +102,7 @@ impl History {
 
     /// Whether what a dispatcher holds may leave now, and what is said by it. It is taken back only when it
     /// must not go out (ADR 0003): what became of its moment since is too late to matter.
-    pub(crate) fn may_leave(&self, key: &Key, now: Timestamp) -> Result<Until, String> {
+    pub(crate) fn may_leave(&self, key: &Key, now: Timestamp) -> Result<Words, String> {
         let row = self.rows.get(key).ok_or("there is no such reminder")?;
         if row.state != State::Claimed || row.due > now || row.use_by <= now {
             return Err(format!("it is not due: {row:?}"));
@@ -103,11 +113,13 @@ impl History {
         if self.wakes_somebody(row, now) {
             return Err("of quiet hours".to_owned());
         }
+        let corrected = self.corrected(now);
         let mut speaks = false;
         for member in &row.members {
             let (i, id) = &member.key;
             let Some(step) = self.sessions[*i].step(id) else {
-                speaks = self.aftercare;
+                let needed = corrected.get(&member.key).filter(|_| self.aftercare);
+                speaks |= needed.is_some_and(|correction| self.sets_right(correction, now));
                 continue;
             };
             self.still_wanted(*i, step)
@@ -119,7 +131,8 @@ impl History {
             return Err("it has nothing to say".to_owned());
         }
         let members: Vec<Key> = row.members.iter().map(|member| member.key.clone()).collect();
-        Ok(self.told(&members, &self.corrected(now)))
+        let rules = self.spoken(&members, &corrected, now);
+        Ok(Words { rules, until: self.told(&members, &corrected) })
     }
 
     pub(crate) fn hold(&mut self, key: &Key) {

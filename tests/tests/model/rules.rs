@@ -1,6 +1,6 @@
 //! When rules end and moments come, straight from the words of the protocol.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aftercare::protocol::{Clause, Moment, Rule, RuleKind, Step, When};
 use jiff::civil::Time;
@@ -87,6 +87,43 @@ impl History {
             When::After(_) | When::Always => None,
         });
         rules.filter(|rule| matches!(rule.kind, RuleKind::Avoid | RuleKind::Do)).collect()
+    }
+
+    /// The rules in force that a patient hears of when these steps are said.
+    pub(crate) fn spoken(
+        &self,
+        members: &[Key],
+        corrected: &BTreeMap<Key, Correction>,
+        at: Timestamp,
+    ) -> BTreeSet<String> {
+        let mut spoken = BTreeSet::new();
+        for key in members {
+            let session = &self.sessions[key.0];
+            if let Some(correction) = corrected.get(key) {
+                let told = correction.rules.iter().filter(|id| session.rule(id).is_some());
+                spoken.extend(told.filter(|id| self.is_heard(id, at)).cloned());
+            }
+            let step = session.step(&key.1).filter(|_| !session.voided);
+            for clause in step.iter().flat_map(|step| &step.clauses) {
+                if let When::During(rule) = &clause.when
+                    && self.says(key.0, clause, at)
+                {
+                    spoken.insert(rule.to_string());
+                }
+            }
+        }
+        spoken
+    }
+
+    /// A rule is heard of only while it holds and is not muted.
+    fn is_heard(&self, rule: &str, at: Timestamp) -> bool {
+        !self.muted.contains(rule) && self.holds(rule, at)
+    }
+
+    /// Whether a correction has something to say: a sentence of its own, or a rule.
+    pub(crate) fn sets_right(&self, correction: &Correction, at: Timestamp) -> bool {
+        let sentence = correction.disregard || correction.cancels;
+        sentence || correction.rules.iter().any(|rule| self.is_heard(rule, at))
     }
 
     /// What a patient hears of ends and of appointments when these steps are said.
