@@ -64,8 +64,10 @@ impl File {
             Path::new(".").join(&self.path)
         };
         // A new file is its owner's alone, and so are the files that SQLite puts beside it. What
-        // stands in the way of making it, SQLite says better.
-        let _ = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
+        // stands in the way of making it, SQLite says better. One that is there must not be opened:
+        // to close it would drop every lock that this process holds on it, and whoever looks into the
+        // database then takes the log from under our connections.
+        let _ = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         let path = path.to_str().ok_or_else(|| {
             StoreError::Settings("the database file's name must be valid UTF-8".to_owned())
         })?;

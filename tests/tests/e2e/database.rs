@@ -6,8 +6,10 @@ use aftercare_tests::bed::Bed;
 use diesel::connection::{Connection as _, SimpleConnection as _};
 use diesel::sqlite::SqliteConnection;
 use fcm_emulator::{Fault, FaultKind};
+use jiff::SignedDuration;
 
 use crate::http::{Answer, Body, wait_for};
+use crate::process::{Clinic, Server, aftercare, make_clinic};
 use crate::stage::{Stage, done};
 
 /// Ends every session but the one that asks, so that new ones begin with the new settings.
@@ -157,4 +159,25 @@ async fn a_push_whose_outcome_could_not_be_written_goes_out_again_and_shows_once
     assert_eq!(stage.fates(&treated).await[0].1, "sent: accepted");
     let shown = stage.fcm.inbox("ana");
     assert_eq!((shown.len(), shown[0].replaced), (1, 1), "{shown:?}");
+}
+
+/// Whoever is the last to close a database takes its log away. The server is seen to be there by the lock
+/// that it holds on the file, as long as nothing in the process closes the file behind SQLite's back.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_looks_into_the_file_sees_that_a_server_is_running() {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let made = make_clinic(folder.path(), &[]);
+    let mut server = Server::start(aftercare(folder.path()).arg("serve")).await;
+    let clinic = Clinic::sign_in(server.http, &made).await;
+    let inode = folder.path().join("aftercare.db").metadata().unwrap().ino();
+    for name in ["ana", "bea", "eva"] {
+        clinic.patient(name).await;
+        clinic.session_done(name, SignedDuration::ZERO).await;
+        let locks = std::fs::read_to_string("/proc/locks").unwrap();
+        assert!(locks.contains(&format!(":{inode} ")), "{inode}: {locks}");
+    }
+    assert!(server.process.terminate().await.success());
 }
