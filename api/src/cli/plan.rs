@@ -28,11 +28,11 @@ pub(super) struct Args {
     #[arg(long, default_value = "microneedling", value_name = "NAME|FILE")]
     protocol: String,
     /// When the session ended, on the wall of --zone (2026-11-22T15:40), or with an offset (…Z)
-    #[arg(long, value_name = "TIME")]
-    at: String,
+    #[arg(long, value_name = "TIME", required_unless_present = "batch")]
+    at: Option<String>,
     /// The IANA time zone of treatment and patient, such as Europe/Lisbon
-    #[arg(long, value_name = "ZONE")]
-    zone: Zone,
+    #[arg(long, value_name = "ZONE", required_unless_present = "batch")]
+    zone: Option<Zone>,
     /// The areas treated, separated by commas [default: the protocol's own]
     #[arg(long, value_delimiter = ',', value_parser = area, value_name = "AREAS")]
     areas: Vec<Area>,
@@ -42,21 +42,18 @@ pub(super) struct Args {
     /// Print one JSON document instead of a table
     #[arg(long)]
     json: bool,
+    /// Read many from standard input, `TIME ZONE [AREAS]` on each line, and print a JSON document on a
+    /// line for each
+    #[arg(long, conflicts_with_all = ["at", "zone", "areas", "json"])]
+    batch: bool,
 }
 
 pub(super) fn run(args: Args) -> Result<(), Failure> {
     let protocol = find(&args.protocol)?;
-    let areas = areas(&protocol, &args.areas)?;
-    let completed_at = instant(&args.at, &args.zone)?;
-    let preview = preview(Trial {
-        protocol: Arc::clone(&protocol),
-        completed_at,
-        recorded_at: completed_at,
-        zone: args.zone,
-        areas,
-        locale: args.lang,
-        slots: BTreeMap::new(),
-    });
+    let (Some(at), Some(zone)) = (&args.at, args.zone) else {
+        return batch(&protocol, &args.lang);
+    };
+    let preview = plan(&protocol, at, zone, &args.areas, args.lang)?;
     let mut out = io::stdout().lock();
     if args.json {
         serde_json::to_writer_pretty(&mut out, &preview).map_err(io::Error::from)?;
@@ -65,6 +62,49 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         write!(out, "{}", table(&protocol, &preview))?;
     }
     Ok(())
+}
+
+fn plan(
+    protocol: &Arc<Protocol>,
+    at: &str,
+    zone: Zone,
+    treated: &[Area],
+    locale: Locale,
+) -> Result<Preview, Failure> {
+    let completed_at = instant(at, &zone)?;
+    Ok(preview(Trial {
+        protocol: Arc::clone(protocol),
+        completed_at,
+        recorded_at: completed_at,
+        areas: areas(protocol, treated)?,
+        zone,
+        locale,
+        slots: BTreeMap::new(),
+    }))
+}
+
+fn batch(protocol: &Arc<Protocol>, locale: &Locale) -> Result<(), Failure> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    for (n, line) in io::stdin().lines().enumerate() {
+        let preview = planned(protocol, &line?, locale)
+            .map_err(|failure| Failure::Usage(format!("line {}: {failure}", n + 1)))?;
+        serde_json::to_writer(&mut out, &preview).map_err(io::Error::from)?;
+        writeln!(out)?;
+    }
+    Ok(out.flush()?)
+}
+
+/// What one line of a batch asks for.
+fn planned(protocol: &Arc<Protocol>, line: &str, locale: &Locale) -> Result<Preview, Failure> {
+    let mut words = line.split_whitespace();
+    let (Some(at), Some(zone)) = (words.next(), words.next()) else {
+        return Err(Failure::Usage(format!("\"{line}\" is not TIME ZONE [AREAS]")));
+    };
+    let zone: Zone = zone.parse().map_err(|error| Failure::Usage(format!("{error}")))?;
+    let names = words.flat_map(|word| word.split(',')).filter(|name| !name.is_empty());
+    let treated = names.map(area).collect::<Result<Vec<_>, _>>();
+    let treated = treated.map_err(|error| Failure::Usage(error.to_string()))?;
+    plan(protocol, at, zone, &treated, locale.clone())
 }
 
 /// One of `face, neck`, with or without the space.
