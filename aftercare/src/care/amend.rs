@@ -53,8 +53,8 @@ pub enum AmendError {
     Store(#[from] StoreError),
 }
 
-/// Corrects a treatment, and plans its patient anew. A correction that changes nothing writes
-/// nothing. `None` when the clinic has no such treatment.
+/// Corrects a treatment, and plans its patient anew. What a correction says counts from now on, also where
+/// it is so already: an older one that arrives later does not undo it. `None` when the clinic has no such treatment.
 ///
 /// # Errors
 /// [`AmendError`]; then nothing is to be written.
@@ -73,7 +73,7 @@ pub fn amend_treatment(
     }
     let mut fields = examine(tx, clinic, &known, patch)?;
     let amended = overlay(tx, &known, &fields)?;
-    if amended != known {
+    if fields != AmendedFields::default() {
         fix_what_hangs_together(&mut fields, &amended);
         note_amendment(tx, &patient, &known, fields)?;
         settle(tx, &patient, &known)?;
@@ -212,7 +212,11 @@ fn note_amendment(
 ) -> Result<(), StoreError> {
     note_original(tx, patient, known)?;
     let tick = SignedDuration::from_micros(1);
-    let last = tx.amendments(patient, known.id)?.into_iter().map(|said| said.at).max();
+    let said = tx.amendments(patient, known.id)?;
+    if said.last().is_some_and(|last| last.fields == fields) {
+        return Ok(());
+    }
+    let last = said.into_iter().map(|said| said.at).max();
     let after = last.and_then(|last| last.checked_add(tick).ok());
     let at = after.map_or(tx.now(), |after| after.max(tx.now()));
     let new = NewAmendment {
@@ -280,7 +284,15 @@ fn fold(
         apply(&mut folded, &original.fields, protocols);
     }
     for amended in said.iter().filter(|said| said.kind == AmendmentKind::Amended) {
+        let before = folded.clone();
         apply(&mut folded, &amended.fields, protocols);
+        let protocol = protocols.get(&folded.protocol_id);
+        keep_what_cannot_be_otherwise(
+            &mut folded,
+            &before,
+            &amended.fields,
+            protocol.map(AsRef::as_ref),
+        );
     }
     // It may have moved to another version since.
     let slug = |id: ProtocolId| protocols.get(&id).map(|protocol| &protocol.slug);
@@ -322,14 +334,38 @@ fn apply(
     }
 }
 
-/// Events are judged one by one, in whatever order they arrive; together they may name areas that
-/// the protocol does not know, or a next session before this one. Those are left out.
+/// Events are judged one by one, in whatever order they arrive; what one says may turn out to be
+/// impossible where its place is: areas none of which the protocol knows, or a next session that is not after
+/// this one. Then what was said before stands, as if a correction had been refused.
+fn keep_what_cannot_be_otherwise(
+    treatment: &mut Treatment,
+    before: &Treatment,
+    fields: &AmendedFields,
+    protocol: Option<&Protocol>,
+) {
+    let foreign = |protocol: &Protocol| treatment.areas.is_disjoint(&protocol.areas);
+    if fields.areas.is_some() && protocol.is_some_and(foreign) {
+        treatment.areas.clone_from(&before.areas);
+    }
+    let named = matches!(fields.next_session, Some(Booking::At(_)));
+    if named && !fits(treatment) {
+        treatment.next_session_at = before.next_session_at;
+    }
+}
+
+/// Whether the next session is after this one, if there is one.
+fn fits(treatment: &Treatment) -> bool {
+    let booked = treatment.next_session_at;
+    refused_times(treatment.completed_at, booked, Timestamp::MAX).is_empty()
+}
+
+/// What is left that does not fit together: areas that the protocol does not know, and a next session
+/// before this one, are left out.
 pub(super) fn fit(treatment: &mut Treatment, protocol: Option<&Protocol>) {
     if let Some(protocol) = protocol {
         treatment.areas = protocol.treated(&treatment.areas);
     }
-    let booked = treatment.next_session_at;
-    if !refused_times(treatment.completed_at, booked, Timestamp::MAX).is_empty() {
+    if !fits(treatment) {
         treatment.next_session_at = None;
     }
 }

@@ -80,7 +80,7 @@ pub use timeline::{
     Warning, timeline, treatment, treatment_views,
 };
 pub use treatments::{
-    Namespace, PatientRef, ProtocolName, RecordError, Recorded, Refusal, SessionDone,
+    AreasSaid, Namespace, PatientRef, ProtocolName, RecordError, Recorded, Refusal, SessionDone,
     record_treatment, void_treatment,
 };
 pub use why::{RuleBehind, ShiftBehind, StepBehind, TreatmentBehind, Why, why};

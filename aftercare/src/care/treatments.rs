@@ -44,7 +44,7 @@ pub struct SessionDone {
     /// The treatment's zone.
     pub time_zone: Option<Zone>,
     /// The areas treated.
-    pub areas: Option<BTreeSet<Area>>,
+    pub areas: Option<AreasSaid>,
     /// When the next session is booked for.
     pub next_session_at: Option<Timestamp>,
     /// The clinic's own notes.
@@ -118,6 +118,35 @@ impl ProtocolName {
     }
 }
 
+/// What an event calls the areas treated.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum AreasSaid {
+    /// By these names.
+    Named(BTreeSet<Area>),
+    /// Each by the first of its words that the protocol knows.
+    AnyOf(Vec<Vec<Area>>),
+}
+
+impl From<BTreeSet<Area>> for AreasSaid {
+    fn from(areas: BTreeSet<Area>) -> Self {
+        Self::Named(areas)
+    }
+}
+
+impl AreasSaid {
+    fn by(&self, protocol: &Protocol) -> BTreeSet<Area> {
+        match self {
+            Self::Named(areas) => areas.clone(),
+            Self::AnyOf(sites) => {
+                let known = |area: &&Area| protocol.areas.contains(*area);
+                let word = |words: &Vec<Area>| words.iter().find(known).or(words.first()).cloned();
+                sites.iter().filter_map(word).collect()
+            }
+        }
+    }
+}
+
 /// A patient in an event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum PatientRef {
@@ -161,7 +190,9 @@ pub enum RecordError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// No such patient at this clinic.
-    #[error("no patient of this clinic has that reference; create the patient, or send `patient`")]
+    #[error(
+        "no patient of this clinic has that reference; create the patient with PUT /v1/patients/{{ref}} first, or send `patient` where there is such a field"
+    )]
     UnknownPatient,
     /// No such protocol.
     #[error("no protocol of that name; known are {}", .known.join(", "))]
@@ -357,11 +388,12 @@ pub(super) fn refused_times(
     refusals
 }
 
-fn areas(protocol: &Protocol, treated: Option<&BTreeSet<Area>>) -> Result<BTreeSet<Area>, Refusal> {
-    let Some(treated) = treated else { return Ok(protocol.default_areas.clone()) };
-    match Refusal::of_areas(protocol, treated) {
+fn areas(protocol: &Protocol, said: Option<&AreasSaid>) -> Result<BTreeSet<Area>, Refusal> {
+    let Some(said) = said else { return Ok(protocol.default_areas.clone()) };
+    let treated = said.by(protocol);
+    match Refusal::of_areas(protocol, &treated) {
         Some(refusal) => Err(refusal),
-        None => Ok(treated.clone()),
+        None => Ok(treated),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Signed messages, as Standard Webhooks has them: HMAC-SHA256 of `id.timestamp.body`.
 
 use actix_web::HttpRequest;
+use actix_web::http::header::HeaderValue;
 use aftercare::clock::Env;
 use aftercare::ids::ClinicId;
 use aftercare::store::SigningSecret;
@@ -36,8 +37,9 @@ impl SignedMessage {
     /// The signature that a request came with; `None` when it came with none.
     pub(crate) fn of(request: &HttpRequest) -> Option<Self> {
         let header = |name: &str| {
-            let value = request.headers().get(name)?;
-            Some(value.to_str().unwrap_or_default().to_owned())
+            let lines: Vec<_> = request.headers().get_all(name).collect();
+            let text = |value: &&HeaderValue| value.to_str().unwrap_or_default().to_owned();
+            (!lines.is_empty()).then(|| lines.iter().map(text).collect::<Vec<_>>().join(" "))
         };
         let headers = ["webhook-id", "webhook-timestamp", "webhook-signature"].map(header);
         if headers.iter().all(Option::is_none) {
@@ -55,7 +57,7 @@ impl SignedMessage {
     /// Checks that the message comes from this clinic, and now. Without a clinic it comes from nobody.
     ///
     /// # Errors
-    /// 401 when it does not; 429 when the clinic, or whoever pretends to be one, asks too often.
+    /// 401 when it does not, 422 when its id cannot be kept; 429 when the clinic, or whoever pretends to be one, asks too often.
     pub(crate) async fn verify(
         &self,
         api: &Api,
@@ -67,23 +69,36 @@ impl SignedMessage {
             Some(clinic) => api.store.read(move |tx| tx.signing_secrets(clinic)).await,
             None => Ok(Vec::new()),
         };
-        let signed = self.is_of(&secrets.map_err(Problem::from)?, body, api.env().now());
+        let signed = self.is_of(&secrets.map_err(Problem::from)?, body);
         let Some(clinic) = clinic.filter(|_| signed) else {
             api.limiter.bad_bearer(api.client(request))?;
             return Err(Problem::new(
                 Code::InvalidSignature,
-                "The signature is not that of ?clinic=, or the message is more than 5 minutes off",
+                "The signature is not that of ?clinic= for this id, timestamp and body",
             ));
         };
         api.limiter.credential(clinic.0)?;
+        // Only whoever has the secret learns what else is wrong.
+        if !self.is_fresh(api.env().now()) {
+            return Err(Problem::new(
+                Code::InvalidSignature,
+                "The webhook-timestamp must be the seconds since 1970, at most 5 minutes off",
+            ));
+        }
+        if !(1..=LONGEST_ID).contains(&self.id.len()) {
+            let detail = format!("The webhook-id must have 1 to {LONGEST_ID} characters");
+            return Err(Problem::new(Code::InvalidFields, detail));
+        }
         tracing::Span::current().record("clinic", tracing::field::display(clinic));
         Ok(clinic)
     }
 
-    fn is_of(&self, secrets: &[SigningSecret], body: &[u8], now: Timestamp) -> bool {
+    fn is_fresh(&self, now: Timestamp) -> bool {
         let sent = self.timestamp.parse().ok().and_then(|at| Timestamp::from_second(at).ok());
-        let fresh = sent.is_some_and(|sent| now.duration_since(sent).abs() <= TOLERANCE);
-        let named = (1..=LONGEST_ID).contains(&self.id.len());
+        sent.is_some_and(|sent| now.duration_since(sent).abs() <= TOLERANCE)
+    }
+
+    fn is_of(&self, secrets: &[SigningSecret], body: &[u8]) -> bool {
         let signed = [self.id.as_bytes(), b".", self.timestamp.as_bytes(), b".", body].concat();
         let signatures = self.signatures.split(' ').filter_map(|one| one.strip_prefix("v1,"));
         let mut good = false;
@@ -93,7 +108,7 @@ impl SignedMessage {
                 good |= hmac::verify(&key, &signed, &signature).is_ok();
             }
         }
-        fresh && named && good
+        good
     }
 }
 
@@ -135,24 +150,23 @@ mod tests {
 
     #[test]
     fn a_message_is_taken_from_whoever_has_the_secret() {
-        let (message, secret, body, sent) = message();
+        let (message, secret, body, _) = message();
         let other = SigningSecret { secret: SecretSlice::from(vec![7; 32]), ..secret.clone() };
-        assert!(message.is_of(&[other.clone(), secret.clone()], body, sent));
-        assert!(!message.is_of(&[other], body, sent));
-        assert!(!message.is_of(&[], body, sent));
-        assert!(!message.is_of(std::slice::from_ref(&secret), b"{\"test\": 2432232315}", sent));
+        assert!(message.is_of(&[other.clone(), secret.clone()], body));
+        assert!(!message.is_of(&[other], body));
+        assert!(!message.is_of(&[], body));
+        assert!(!message.is_of(std::slice::from_ref(&secret), b"{\"test\": 2432232315}"));
         for id in ["", "msg_other"] {
             let renamed = SignedMessage { id: id.to_owned(), ..with(&message.signatures) };
-            assert!(!renamed.is_of(std::slice::from_ref(&secret), body, sent), "{id}");
+            assert!(!renamed.is_of(std::slice::from_ref(&secret), body), "{id}");
         }
     }
 
     #[test]
     fn one_good_signature_among_several_is_enough() {
-        let (message, secret, body, sent) = message();
+        let (message, secret, body, _) = message();
         let good = &message.signatures;
-        let judged =
-            |signatures: &str| with(signatures).is_of(std::slice::from_ref(&secret), body, sent);
+        let judged = |signatures: &str| with(signatures).is_of(std::slice::from_ref(&secret), body);
         for signatures in [format!("v1,AAAA {good}"), format!("v1a,AAAA v2,AAAA {good} v1,?")] {
             assert!(judged(&signatures), "{signatures}");
         }
@@ -165,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_message_is_five_minutes_off_at_most() {
-        let (message, secret, body, sent) = message();
+        let (message, _, _, sent) = message();
         let second = SignedDuration::from_secs(1);
         for (now, good) in [
             (sent + TOLERANCE, true),
@@ -173,11 +187,11 @@ mod tests {
             (sent + TOLERANCE + second, false),
             (sent - TOLERANCE - second, false),
         ] {
-            assert_eq!(message.is_of(std::slice::from_ref(&secret), body, now), good);
+            assert_eq!(message.is_fresh(now), good);
         }
         for timestamp in ["", "now", "1614265330.0", "99999999999999999"] {
             let odd = SignedMessage { timestamp: timestamp.to_owned(), ..with("v1,AAAA") };
-            assert!(!odd.is_of(std::slice::from_ref(&secret), body, sent), "{timestamp}");
+            assert!(!odd.is_fresh(sent), "{timestamp}");
         }
     }
 }

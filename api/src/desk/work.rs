@@ -195,7 +195,7 @@ fn session_done(form: &Pairs) -> Result<SessionDone, Problem> {
         protocol: form.get("protocol").to_owned().into(),
         completed_at: Timestamp::UNIX_EPOCH,
         time_zone: None,
-        areas: Some(areas),
+        areas: Some(areas.into()),
         next_session_at: None,
         metadata: None,
     })

@@ -85,24 +85,29 @@ impl FromFields for Incoming {
         if !fields.has("data") {
             fields.fault("data", "is required");
         }
-        let (kind, (), source, id) = (kind?, version?, source?, id?);
-        let says = fields.object("data", |data| match kind {
-            Kind::Completed => {
-                let namespace = Namespace::CloudEvents { source: source.clone() };
-                let session = NewTreatment::session(data, Some(id.clone()))?;
-                session.in_namespace(namespace).map(Says::Completed)
-            }
-            Kind::Amended => {
-                let supersedes = data.required("supersedes", parse::text(EVENT_ID));
-                let patch: SessionPatch = TreatmentPatch::from_fields(data)?.into();
-                Some(Says::Amended { supersedes: supersedes?, time: time?, patch })
-            }
-            Kind::Voided => {
-                let supersedes = data.required("supersedes", parse::text(EVENT_ID))?;
-                Some(Says::Voided { supersedes })
-            }
+        // What an event says is read whatever is wrong around it: every fault is told at once.
+        let says = kind.and_then(|kind| {
+            fields.object("data", |data| match kind {
+                Kind::Completed => {
+                    let session =
+                        NewTreatment::session(data, Some(id.clone().unwrap_or_default()))?;
+                    let namespace =
+                        Namespace::CloudEvents { source: source.clone().unwrap_or_default() };
+                    session.in_namespace(namespace).map(Says::Completed)
+                }
+                Kind::Amended => {
+                    let supersedes = data.required("supersedes", parse::text(EVENT_ID));
+                    let patch: SessionPatch = TreatmentPatch::from_fields(data)?.into();
+                    Some(Says::Amended { supersedes: supersedes?, time: time?, patch })
+                }
+                Kind::Voided => {
+                    let supersedes = data.required("supersedes", parse::text(EVENT_ID))?;
+                    Some(Says::Voided { supersedes })
+                }
+            })
         });
-        Some(Self(SessionEvent { source, id, says: says? }))
+        version?;
+        Some(Self(SessionEvent { source: source?, id: id?, says: says? }))
     }
 }
 

@@ -1,8 +1,6 @@
 //! A Procedure of FHIR R4, as far as it says that a session is done.
 
-use std::collections::BTreeSet;
-
-use aftercare::care::{Namespace, PatientRef, SessionDone};
+use aftercare::care::{AreasSaid, Namespace, PatientRef, SessionDone};
 use aftercare::protocol::Area;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -56,7 +54,8 @@ pub struct FhirProcedure {
     pub performed_date_time: Option<Timestamp>,
     /// The session ended at its end.
     pub performed_period: Option<Period>,
-    /// What was treated: in SNOMED CT (face, neck, chest, scalp), or by the protocol's own words.
+    /// What was treated: in SNOMED CT (face, neck, chest, scalp), or by the first code or text that is a word
+    /// of the protocol.
     pub body_site: Option<Vec<CodeableConcept>>,
 }
 
@@ -138,7 +137,7 @@ impl FromFields for Performed {
             protocol: protocol?.into(),
             completed_at: completed_at?,
             time_zone: None,
-            areas: (!areas.is_empty()).then_some(areas),
+            areas: (!areas.is_empty()).then_some(AreasSaid::AnyOf(areas)),
             next_session_at: None,
             metadata: None,
         }))
@@ -160,9 +159,11 @@ fn kind(value: &Value) -> Result<(), Faults> {
 fn completed(value: &Value) -> Result<(), Faults> {
     match parse::string(value)? {
         "completed" => Ok(()),
-        _ => bad(
-            "must be completed; a session that was recorded by mistake is voided by its treatment's id",
-        ),
+        "entered-in-error" => {
+            bad("must be completed; a session that was recorded is taken back by \
+                 POST /v1/treatments/{id}/void")
+        }
+        _ => bad("must be completed; send the procedure once it is"),
     }
 }
 
@@ -236,17 +237,16 @@ fn performed(fields: &mut Fields<'_>) -> Option<Timestamp> {
     at.or(end)
 }
 
-fn body_sites(fields: &mut Fields<'_>) -> BTreeSet<Area> {
-    let areas = fields.objects("bodySite", |site| {
-        let area = area(concept(site));
-        if area.is_none() {
+fn body_sites(fields: &mut Fields<'_>) -> Vec<Vec<Area>> {
+    fields.objects("bodySite", |site| {
+        let words = words(concept(site));
+        if words.is_empty() {
             let detail = "is no area; give the code of SNOMED CT for the face, the neck, the chest or \
                           the scalp, or a word of the protocol";
             site.fault("coding", detail);
         }
-        area
-    });
-    areas.into_iter().collect()
+        Some(words)
+    })
 }
 
 /// A concept as it is read.
@@ -268,16 +268,14 @@ fn concept(fields: &mut Fields<'_>) -> Concept {
     Concept { codings, text }
 }
 
-/// SNOMED CT's code wins; else the first code, then the text, is taken as the protocol's own word. Whether
-/// the protocol has it, is looked at later.
-fn area(concept: Concept) -> Option<Area> {
+/// What an area may be called: SNOMED CT's code wins; else each code, then the text, may be the protocol's
+/// own word. Which one it is, is decided where the protocol is known.
+fn words(concept: Concept) -> Vec<Area> {
     let known = concept.codings.iter().find_map(|(system, code)| {
         let mut areas = SNOMED_AREAS.iter().filter(|_| system.as_deref() == Some(SNOMED));
-        areas.find(|(known, _)| known == code).map(|(_, area)| *area)
+        areas.find(|(known, _)| known == code).map(|(_, area)| (*area).to_owned())
     });
-    if let Some(known) = known {
-        return known.parse().ok();
-    }
-    let words = concept.codings.into_iter().map(|(_, code)| code).chain(concept.text);
-    words.into_iter().find_map(|word| word.trim().to_lowercase().parse().ok())
+    let own = concept.codings.into_iter().map(|(_, code)| code).chain(concept.text);
+    let words: Vec<String> = known.map_or_else(|| own.collect(), |known| vec![known]);
+    words.iter().filter_map(|word| word.trim().to_lowercase().parse().ok()).collect()
 }

@@ -149,7 +149,7 @@ impl NewTreatment {
             protocol: self.protocol.into(),
             completed_at: self.completed_at,
             time_zone: self.time_zone,
-            areas: self.areas,
+            areas: self.areas.map(Into::into),
             next_session_at: self.next_session_at,
             metadata: self.metadata,
         })

@@ -142,7 +142,7 @@ impl<T: FromFields> Query<T> {
     /// # Errors
     /// 422 for parameters that are not right, 400 for what is no query string.
     pub fn read(&self) -> Result<T, Problem> {
-        query(self.request.query_string())
+        read_query(self.request.query_string())
     }
 }
 
@@ -155,7 +155,11 @@ impl<T> FromRequest for Query<T> {
     }
 }
 
-fn query<T: FromFields>(text: &str) -> Result<T, Problem> {
+/// Reads a query string.
+///
+/// # Errors
+/// As [`Query::read`].
+pub(crate) fn read_query<T: FromFields>(text: &str) -> Result<T, Problem> {
     let mut object = Map::new();
     let mut repeated = Vec::new();
     for (name, value) in pairs(text.as_bytes())? {
@@ -253,6 +257,15 @@ pub(crate) fn media_type(request: &HttpRequest) -> Result<String, Problem> {
             Err(Problem::new(Code::UnsupportedMediaType, detail))
         }
     }
+}
+
+/// A parameter of what a body is, by its name in lower case; empty when it is not said.
+pub(crate) fn media_parameter(request: &HttpRequest, name: &str) -> String {
+    let said = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let parameters =
+        said.unwrap_or_default().split(';').skip(1).filter_map(|one| one.split_once('='));
+    let mut named = parameters.filter(|(known, _)| known.trim().eq_ignore_ascii_case(name));
+    named.next().map(|(_, value)| value.trim().trim_matches('"').to_owned()).unwrap_or_default()
 }
 
 /// Reads the bytes of a body, whatever they are.
@@ -381,10 +394,10 @@ mod tests {
 
     #[test]
     fn query_parameters_come_once_and_are_named_as_such() {
-        assert_eq!(query::<Person>("age=7").unwrap().age, 7);
-        let problem = query::<Person>("age=7&age=8").unwrap_err();
+        assert_eq!(read_query::<Person>("age=7").unwrap().age, 7);
+        let problem = read_query::<Person>("age=7&age=8").unwrap_err();
         assert_eq!(problem.errors()[0].pointer, "?age");
-        let problem = query::<Person>("age=700&b=1").unwrap_err();
+        let problem = read_query::<Person>("age=700&b=1").unwrap_err();
         let pointers: Vec<_> = problem.errors().iter().map(|f| f.pointer.as_str()).collect();
         assert_eq!(pointers, ["?age", "?b"]);
     }

@@ -13,7 +13,9 @@ mod json;
 pub mod parse;
 
 pub use extract::{Body, Form, FromFields, Nothing, Query, read_body};
-pub(crate) use extract::{body_bytes, form, media_type, read_form, read_json, read_object};
+pub(crate) use extract::{
+    body_bytes, form, media_parameter, media_type, read_form, read_json, read_object, read_query,
+};
 
 use aftercare::patch::Patch;
 use serde_json::{Map, Value};

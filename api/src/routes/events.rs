@@ -17,13 +17,13 @@ use super::treatments::{pointer, refused};
 use crate::auth::{ClinicAuth, SignedMessage};
 use crate::dto::{CloudEvent, EventReceipt, EventReceipts, Incoming, SignedQuery};
 use crate::fields::{Query, body_bytes, media_type, read_json, read_object};
-use crate::problem::{Code, PROBLEM_JSON, Problem};
+use crate::problem::{Code, Problem};
 use crate::state::Api;
 
 const STRUCTURED: &str = "application/cloudevents+json";
 const BATCHED: &str = "application/cloudevents-batch+json";
 
-/// Events of a batch at most: an answer is never much larger than its request.
+/// Events of a batch at most.
 const BATCH: usize = 200;
 
 pub(super) fn routes(config: &mut ServiceConfig<'_>) {
@@ -117,8 +117,8 @@ async fn receive_with_bearer(
     Ok(HttpResponse::build(status).json(answer))
 }
 
-/// Whoever sends a message again, because the answer was lost, is to get that answer: also where it says
-/// that something is wrong.
+/// Whoever sends a message again, because the answer was lost, is to get that answer. What was refused is
+/// judged anew: the sender's next try may come after somebody mended the cause.
 async fn receive_signed(
     api: &Api,
     request: &HttpRequest,
@@ -126,7 +126,7 @@ async fn receive_signed(
     message: &SignedMessage,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let clinic = query.read().ok().and_then(|query| query.clinic);
+    let clinic = query.read()?.clinic;
     let bytes = body_bytes(request, payload).await?;
     let clinic = message.verify(api, request, clinic, &bytes).await?;
     let mode = Mode::of(request)?;
@@ -139,16 +139,8 @@ async fn receive_signed(
     if let Some(known) = known.map_err(Problem::from)? {
         return Ok(answer(known));
     }
-    let given = match take_in(api, clinic, mode, &bytes).await {
-        Ok((status, answer)) => {
-            WebhookAnswer { status: status.as_u16().into(), body: json(&answer) }
-        }
-        Err(problem) if problem.code().status().is_client_error() => {
-            let status = problem.code().status().as_u16().into();
-            WebhookAnswer { status, body: json(&problem.document()) }
-        }
-        Err(problem) => return Err(problem),
-    };
+    let (status, taken) = take_in(api, clinic, mode, &bytes).await?;
+    let given = WebhookAnswer { status: status.as_u16().into(), body: json(&taken) };
     let id = message.id().to_owned();
     let kept = api.store.write(move |tx| {
         tx.keep_webhook_answer(clinic, &id, &given)?;
@@ -160,10 +152,8 @@ async fn receive_signed(
 
 fn answer(given: WebhookAnswer) -> HttpResponse {
     let status = u16::try_from(given.status).ok().and_then(|code| StatusCode::from_u16(code).ok());
-    let status = status.unwrap_or(StatusCode::OK);
-    let kind = if status.is_success() { "application/json" } else { PROBLEM_JSON };
-    HttpResponse::build(status)
-        .insert_header((CONTENT_TYPE, kind))
+    HttpResponse::build(status.unwrap_or(StatusCode::OK))
+        .insert_header((CONTENT_TYPE, "application/json"))
         .insert_header((CACHE_CONTROL, "no-store"))
         .body(given.body)
 }
@@ -204,7 +194,11 @@ fn attributes(request: &HttpRequest) -> Result<Map<String, Value>, Problem> {
     let mut attributes = Map::new();
     for (header, value) in request.headers() {
         let Some(name) = header.as_str().strip_prefix("ce-") else { continue };
-        let text = Value::String(percent_decoded(value.as_bytes()));
+        let Some(text) = header_text(value.as_bytes()) else {
+            let detail = format!("The header {header} is not UTF-8 in %-escapes");
+            return Err(Problem::new(Code::MalformedRequest, detail));
+        };
+        let text = Value::String(text);
         if attributes.insert(name.to_owned(), text).is_some() {
             let detail = format!("The header {header} must come once");
             return Err(Problem::new(Code::MalformedRequest, detail));
@@ -213,17 +207,31 @@ fn attributes(request: &HttpRequest) -> Result<Map<String, Value>, Problem> {
     Ok(attributes)
 }
 
-/// Headers carry what is not printable ASCII in `%`-escapes of its UTF-8.
-fn percent_decoded(value: &[u8]) -> String {
+/// What a header carries, which may be quoted, and has what is not printable ASCII in `%`-escapes of its
+/// UTF-8. `None` for what is not UTF-8: to guess would take different ids for one.
+fn header_text(value: &[u8]) -> Option<String> {
+    let quoted = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
+    let value = quoted.map_or_else(|| value.to_vec(), unescaped);
     let mut bytes = Vec::with_capacity(value.len());
-    let mut rest = value;
+    let mut rest = value.as_slice();
     while let Some((first, after)) = rest.split_first() {
         let escaped = (*first == b'%').then(|| after.get(..2)).flatten();
         let byte = escaped.and_then(|digits| hex::decode(digits).ok()?.first().copied());
         bytes.push(byte.unwrap_or(*first));
         rest = byte.and_then(|_| after.get(2..)).unwrap_or(after);
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    String::from_utf8(bytes).ok()
+}
+
+/// A quoted string without its backslashes.
+fn unescaped(quoted: &[u8]) -> Vec<u8> {
+    let mut bytes = quoted.iter();
+    let mut text = Vec::with_capacity(quoted.len());
+    while let Some(byte) = bytes.next() {
+        let escaped = (*byte == b'\\').then(|| bytes.next()).flatten();
+        text.push(*escaped.unwrap_or(byte));
+    }
+    text
 }
 
 async fn take_in(
@@ -306,10 +314,19 @@ mod tests {
 
     #[test]
     fn headers_carry_utf8_in_escapes() {
-        for (escaped, text) in
-            [("room%202", "room 2"), ("%E2%82%AC", "€"), ("100%", "100%"), ("%zz%4", "%zz%4")]
-        {
-            assert_eq!(percent_decoded(escaped.as_bytes()), text);
+        for (escaped, text) in [
+            ("room%202", "room 2"),
+            ("%E2%82%AC", "€"),
+            ("100%", "100%"),
+            ("%zz%4", "%zz%4"),
+            ("\"room 2\"", "room 2"),
+            (r#""a \"b\" \\ %22""#, r#"a "b" \ ""#),
+            ("\"", "\""),
+        ] {
+            assert_eq!(header_text(escaped.as_bytes()).as_deref(), Some(text));
+        }
+        for not_text in [&b"visit-\xE9"[..], b"visit-%FF", b"\"visit-%E2\""] {
+            assert_eq!(header_text(not_text), None);
         }
     }
 }

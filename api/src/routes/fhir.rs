@@ -8,7 +8,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use super::treatments::{record, refused};
 use crate::auth::ClinicAuth;
 use crate::dto::{FhirProcedure, Performed, TreatmentAnswer};
-use crate::fields::{body_bytes, media_type, read_body};
+use crate::fields::{body_bytes, media_parameter, media_type, read_body};
 use crate::outcome::{FHIR_JSON, Outcome};
 use crate::problem::{Code, Problem};
 use crate::state::Api;
@@ -45,6 +45,10 @@ async fn record_procedure(
     let auth = ClinicAuth::extract(&request).await?;
     if ![FHIR_JSON, "application/json"].contains(&media_type(&request)?.as_str()) {
         let detail = "The Content-Type must be application/fhir+json or application/json";
+        return Err(Problem::new(Code::UnsupportedMediaType, detail).into());
+    }
+    if !["", "4.0"].contains(&media_parameter(&request, "fhirversion").as_str()) {
+        let detail = "This address takes FHIR R4: fhirVersion=4.0, or none";
         return Err(Problem::new(Code::UnsupportedMediaType, detail).into());
     }
     let bytes = body_bytes(&request, payload.into_inner()).await?;

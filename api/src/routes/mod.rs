@@ -23,7 +23,7 @@ mod treatments;
 pub(crate) use enrolments::invitation;
 pub(crate) use handout::print;
 
-use actix_web::body::MessageBody;
+use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ResourceDef, ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::middleware::Next;
@@ -32,6 +32,7 @@ use actix_web::{Error, HttpRequest, HttpResponse, ResponseError as _};
 use serde_json::Value;
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use crate::fields::{Nothing, read_query};
 use crate::outcome::Outcome;
 use crate::problem::{Code, Problem};
 
@@ -62,6 +63,8 @@ pub(crate) struct Documents {
     openapi: String,
     /// Each path with the methods that it takes.
     methods: Vec<(ResourceDef, String)>,
+    /// Each path with the methods that refuse every query parameter.
+    without_query: Vec<(ResourceDef, Vec<String>)>,
 }
 
 impl Documents {
@@ -76,13 +79,33 @@ impl Documents {
             }
             (ResourceDef::new(path.as_str()), names.join(", "))
         });
-        Self { methods: methods.collect(), openapi: document.to_string() }
+        let without_query = paths.into_iter().flatten().map(|(path, operations)| {
+            let operations = operations.as_object().into_iter().flatten();
+            let refuse = operations.filter(|(method, operation)| {
+                let refuses = |operation| !openapi::takes_query(operation);
+                *method != "get"
+                    && operation.pointer("/responses/422").is_some()
+                    && operation.as_object().is_some_and(refuses)
+            });
+            let methods = refuse.map(|(method, _)| method.to_uppercase()).collect();
+            (ResourceDef::new(path.as_str()), methods)
+        });
+        Self {
+            methods: methods.collect(),
+            without_query: without_query.collect(),
+            openapi: document.to_string(),
+        }
     }
 
     /// The methods that a path takes, if it exists.
     pub(crate) fn methods(&self, path: &str) -> Option<&str> {
         let found = self.methods.iter().find(|(known, _)| known.is_match(path));
         found.map(|(_, methods)| methods.as_str())
+    }
+
+    fn refuses_query(&self, method: &Method, path: &str) -> bool {
+        let found = self.without_query.iter().find(|(known, _)| known.is_match(path));
+        found.is_some_and(|(_, methods)| methods.iter().any(|known| known == method.as_str()))
     }
 }
 
@@ -98,6 +121,22 @@ pub(crate) async fn head_as_get<B: MessageBody>(
     next.call(request).await
 }
 
+/// Refuses query parameters where something is changed and none is known: `?dry_run=true` must not be
+/// overlooked.
+pub(crate) async fn refuse_unknown_query<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    let documents = request.app_data::<Data<Documents>>();
+    let refuses =
+        documents.is_some_and(|known| known.refuses_query(request.method(), request.path()));
+    if refuses && let Err(problem) = read_query::<Nothing>(request.query_string()) {
+        let answer = refusal(request.path(), problem);
+        return Ok(request.into_response(answer).map_into_right_body());
+    }
+    Ok(next.call(request).await?.map_into_left_body())
+}
+
 /// Answers what no route takes: 405 for a path that exists, 404 for one that does not.
 pub(crate) async fn fallback(request: HttpRequest, documents: Data<Documents>) -> HttpResponse {
     let problem = match documents.methods(request.path()) {
@@ -106,7 +145,12 @@ pub(crate) async fn fallback(request: HttpRequest, documents: Data<Documents>) -
             Problem::new(Code::NotFound, "There is no such address; /docs lists those that exist")
         }
     };
-    if request.path().starts_with("/fhir/") {
+    refusal(request.path(), problem)
+}
+
+/// A problem as the callers of that address expect it.
+fn refusal(path: &str, problem: Problem) -> HttpResponse {
+    if path.starts_with("/fhir/") {
         return Outcome::from(problem).error_response();
     }
     problem.error_response()

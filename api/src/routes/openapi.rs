@@ -50,8 +50,8 @@ pub(super) fn document(public_url: &str) -> Value {
         }
         let schemas = root.get("components").and_then(|all| all.get("schemas")).cloned();
         let schemas = schemas.unwrap_or_default();
-        for operation in operations(root) {
-            complete(operation);
+        for (method, operation) in operations(root) {
+            complete(method, operation);
             examples::add(operation, &schemas);
         }
     }
@@ -81,20 +81,21 @@ fn object<'a>(
     parent.get_mut(name)?.as_object_mut()
 }
 
-fn operations(root: &mut Map<String, Value>) -> impl Iterator<Item = &mut Map<String, Value>> {
+/// Every operation, and its method in lower case.
+fn operations(
+    root: &mut Map<String, Value>,
+) -> impl Iterator<Item = (&String, &mut Map<String, Value>)> {
     let paths = object(root, "paths").into_iter().flat_map(Map::values_mut);
-    paths
-        .filter_map(Value::as_object_mut)
-        .flat_map(Map::values_mut)
-        .filter_map(Value::as_object_mut)
+    let operations = paths.filter_map(Value::as_object_mut).flatten();
+    operations.filter_map(|(method, operation)| Some((method, operation.as_object_mut()?)))
 }
 
 /// Adds the problems that hold for an operation by its nature, and a body to every error that was
 /// documented with a description alone.
-fn complete(operation: &mut Map<String, Value>) {
+fn complete(method: &str, operation: &mut Map<String, Value>) {
     // Said outright: whoever says nothing of security may have forgotten it.
     operation.entry("security").or_insert_with(|| json!([{}]));
-    let codes = common(operation);
+    let codes = common(method, operation);
     let fhir = content(operation).is_some_and(|content| content.contains_key(FHIR_JSON));
     let Some(responses) = object(operation, "responses") else { return };
     for code in codes {
@@ -123,7 +124,7 @@ fn content(operation: &Map<String, Value>) -> Option<&Map<String, Value>> {
 }
 
 /// The problems that come with what an operation takes and who may call it.
-fn common(operation: &Map<String, Value>) -> Vec<Code> {
+fn common(method: &str, operation: &Map<String, Value>) -> Vec<Code> {
     let tagged = |tag| {
         operation.get("tags").and_then(Value::as_array).is_some_and(|t| t.contains(&json!(tag)))
     };
@@ -145,15 +146,17 @@ fn common(operation: &Map<String, Value>) -> Vec<Code> {
         codes.extend([Code::MalformedJson, Code::MalformedRequest, Code::Timeout, Code::TooLarge]);
         codes.extend([Code::UnsupportedMediaType, Code::InvalidFields]);
     }
-    let parameters = operation.get("parameters").and_then(Value::as_array);
-    if parameters
-        .into_iter()
-        .flatten()
-        .any(|parameter| parameter.get("in") == Some(&json!("query")))
-    {
+    // What changes something refuses parameters that it does not know; forms have rules of their own.
+    if takes_query(operation) || (method != "get" && !tagged("auth")) {
         codes.extend([Code::MalformedRequest, Code::InvalidFields]);
     }
     codes
+}
+
+/// Whether an operation has parameters in its query string.
+pub(super) fn takes_query(operation: &Map<String, Value>) -> bool {
+    let parameters = operation.get("parameters").and_then(Value::as_array);
+    parameters.into_iter().flatten().any(|parameter| parameter.get("in") == Some(&json!("query")))
 }
 
 /// Gives an error its body, one example for each code that its description names, and its headers.

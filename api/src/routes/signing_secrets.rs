@@ -10,6 +10,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::auth::{self, ClinicAuth};
 use crate::dto::{NewSigningSecret, SigningSecretDto, SigningSecrets};
+use crate::fields::{Body, Nothing};
 use crate::problem::{Code, Problem};
 use crate::state::Api;
 
@@ -44,13 +45,19 @@ impl From<&SigningSecret> for SigningSecretDto {
     operation_id = "createSigningSecret",
     tag = "clinic",
     security(("clinic" = [])),
+    request_body(content = Option<Nothing>, description = "Nothing; may be absent", example = json!({})),
     responses(
         (status = 201, description = "The secret", body = NewSigningSecret),
         (status = 409, description = "`too-many-secrets`: there are two already")
     )
 )]
 #[post("/v1/signing-secrets")]
-async fn create_signing_secret(api: Data<Api>, auth: ClinicAuth) -> Result<HttpResponse, Problem> {
+async fn create_signing_secret(
+    api: Data<Api>,
+    auth: ClinicAuth,
+    body: Body<Nothing>,
+) -> Result<HttpResponse, Problem> {
+    body.read_nothing().await?;
     let secret = auth::new_signing_secret(api.env());
     let made = api
         .store

@@ -103,6 +103,29 @@ async fn claimed(stage: &Stage, at: &str) -> Claim {
     stage.bed.store.write(move |tx| dispatch::claim(tx, lease, length, 9)).await.unwrap()
 }
 
+/// What changes something has no dry run, and says so instead of doing it.
+async fn a_parameter_that_is_not_known_is_not_overlooked(bed: Bed) {
+    let stage = Stage::set(bed).await;
+    let treatment = stage.treated("ana").await;
+    let id = treatment["treatment"]["id"].as_str().unwrap();
+    let path = format!("/v1/treatments/{id}");
+    let chest = json!({"areas": ["chest"]});
+    let calls = [
+        ("PATCH", format!("{path}?dry_run=true"), Body::Json(&chest)),
+        ("POST", format!("{path}/void?dry_run=true"), Body::None),
+        ("POST", "/v1/signing-secrets?x".to_owned(), Body::None),
+        ("DELETE", "/v1/patients/ana?dry_run=1".to_owned(), Body::None),
+    ];
+    for (method, path, body) in calls {
+        let refused = stage.clinic(method, &path, body).await.problem(422, "invalid-fields");
+        assert!(refused["errors"][0]["pointer"].as_str().unwrap().starts_with('?'), "{refused}");
+    }
+    let extra = json!({"foo": 1});
+    stage.clinic("POST", "/v1/signing-secrets", Body::Json(&extra)).await.expect(422);
+    let shown = stage.clinic("GET", &path, Body::None).await.expect(200);
+    assert_eq!(shown["treatment"], treatment["treatment"]);
+}
+
 async fn a_correction_takes_a_claimed_reminder_back(bed: Bed) {
     let stage = Stage::set(bed).await;
     let treatment = stage.treated("ana").await;
@@ -257,6 +280,7 @@ on_both_engines!(
     the_same_correction_twice_is_one,
     a_voided_treatment_is_corrected_no_more,
     every_bad_field_of_a_correction_is_named,
+    a_parameter_that_is_not_known_is_not_overlooked,
     a_correction_takes_a_claimed_reminder_back,
     notes_and_a_booking_take_nothing_back,
     a_next_session_is_booked_and_unbooked,

@@ -57,6 +57,7 @@ async fn every_event_of_a_batch_is_told_what_became_of_it(bed: Bed) {
     wrong["data"]["event_id"] = json!("3");
     let mut old = completed("4", "p-4");
     old["specversion"] = json!("0.3");
+    old["data"]["protocol"] = json!(1);
     let mut other = completed("1", "p-1");
     other["data"]["areas"] = json!(["face"]);
     let early = event("5", "amended", &json!({"supersedes": "6", "areas": ["face"]}));
@@ -95,7 +96,7 @@ async fn every_event_of_a_batch_is_told_what_became_of_it(bed: Bed) {
         (201, "", ""),
         (422, "unknown-protocol", "/data/protocol"),
         (422, "invalid-fields", "/data/patient/ref /data/event_id /EXTRA"),
-        (422, "invalid-fields", "/specversion"),
+        (422, "invalid-fields", "/specversion /data/protocol"),
         (409, "event-conflict", ""),
         (202, "", ""),
         (422, "invalid-fields", "/time"),
@@ -281,6 +282,72 @@ async fn the_later_time_wins_then_the_greater_id_and_a_void_over_all(bed: Bed) {
     assert_eq!(outcome(&stage, "p-3").await[0]["treatment"]["state"], "voided");
 }
 
+/// What a clinic says last counts, also where it was so before: what is older and comes later does not
+/// undo it. And what cannot be undoes nothing.
+async fn what_is_older_or_impossible_changes_nothing(bed: Bed) {
+    let stage = Stage::set(bed).await;
+    let mut said = completed("1", "p-1");
+    said["data"]["areas"] = json!(["face"]);
+    said["data"]["next_session_at"] = json!("2026-12-22T15:00:00Z");
+    let receipt = stage.say(&said).await.expect(201);
+    let id = receipt["treatment_id"].as_str().unwrap().to_owned();
+    let path = format!("/v1/treatments/{id}");
+    let facts = async || {
+        let shown = stage.shown(&receipt).await["treatment"].take();
+        (shown["areas"].clone(), shown["next_session_at"].clone())
+    };
+    let before = facts().await;
+    assert_eq!(before.1, "2026-12-22T15:00:00Z");
+    let amended = |id: &str, time: &str, data: Value| {
+        let mut amended = event(id, "amended", &json!({"supersedes": "1"}));
+        amended["data"].as_object_mut().unwrap().extend(data.as_object().unwrap().clone());
+        amended["time"] = json!(time);
+        amended
+    };
+    let cannot_be =
+        [json!({"areas": ["elbow"]}), json!({"next_session_at": "2001-01-01T00:00:00Z"})];
+    for (n, data) in cannot_be.into_iter().enumerate() {
+        let amended = amended(&format!("x{n}"), "2026-11-22T15:39:00Z", data);
+        stage.say(&amended).await.expect(200);
+        assert_eq!(facts().await, before);
+    }
+    let same = json!({"areas": ["face"], "next_session_at": "2026-12-22T15:00:00Z"});
+    for _ in 0..2 {
+        stage.clinic("PATCH", &path, Body::Json(&same)).await.expect(200);
+    }
+    let older = json!({"areas": ["neck"], "next_session_at": null});
+    stage.say(&amended("a", "2026-11-22T15:39:30Z", older)).await.expect(200);
+    assert_eq!(facts().await, before);
+    let known = "SELECT count(*) FROM amendments WHERE kind = 'amended'";
+    assert_eq!(stage.bed.query(known), ["4"], "to say the same again is no news");
+}
+
+/// Headers may be quoted, and are UTF-8 in escapes; what is not is refused, since two ids that cannot be
+/// told apart would be one event.
+async fn headers_of_events_are_read_as_they_are_meant(bed: Bed) {
+    let stage = Stage::set(bed).await;
+    let token = stage.clinic_token().await;
+    let structured = completed("q 1", "p-1");
+    stage.say(&structured).await.expect(201);
+    let binary = |id: &str| {
+        let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let named = ["specversion", "type", "source"];
+        let mut headers: Vec<_> = named
+            .iter()
+            .map(|name| header(&format!("ce-{name}"), structured[*name].as_str().unwrap()))
+            .collect();
+        headers.extend([header("ce-id", id), header("content-type", "application/json")]);
+        Message { headers, body: structured["data"].to_string() }
+    };
+    for id in ["q 1", "\"q 1\"", "q%201", r#""q\ 1""#] {
+        let receipt = stage.send("", &binary(id), Some(&token)).await.expect(200);
+        assert_eq!(receipt["outcome"], "known", "{id}");
+    }
+    for id in ["q%FF", "q%E9"] {
+        stage.send("", &binary(id), Some(&token)).await.problem(400, "malformed-request");
+    }
+}
+
 async fn a_void_that_overtakes_its_session_counts(bed: Bed) {
     let stage = Stage::set(bed).await;
     stage.patient("ana").await;
@@ -370,6 +437,8 @@ on_both_engines!(
     every_event_of_a_batch_is_told_what_became_of_it,
     the_order_of_arrival_does_not_matter,
     the_later_time_wins_then_the_greater_id_and_a_void_over_all,
+    what_is_older_or_impossible_changes_nothing,
+    headers_of_events_are_read_as_they_are_meant,
     a_void_that_overtakes_its_session_counts,
     the_same_id_of_another_source_is_another_event,
     an_erasure_takes_along_what_had_waited,

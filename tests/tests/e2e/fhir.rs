@@ -87,6 +87,15 @@ async fn the_packages_procedures_are_understood(bed: Bed) {
     assert_eq!(second["treatment"]["areas"], json!(["face", "neck"]));
     stage.perform(&made[2]).await.outcome(409, "event-conflict");
     stage.perform(&made[3]).await.outcome(422, "invalid-fields");
+    // A hospital's own codes say nothing of the words beside them.
+    let odd = json!([
+        {"coding": [{"system": SNOMED, "code": "181469002"}, {"system": "urn:l", "code": "F-01"}], "text": "Face"},
+        {"coding": [{"system": "urn:l", "code": "f01"}, {"system": "urn:p", "code": "neck"}]},
+    ]);
+    let mut local = procedure("5", "ana");
+    local["bodySite"] = odd;
+    let local = stage.perform(&local).await.expect(201);
+    assert_eq!(local["treatment"]["areas"], json!(["face", "neck"]));
     // The same as the plain event of it, but for whose ids they are.
     let plain = json!({
         "event_id": "1", "patient_ref": "ana", "protocol": "microneedling",
@@ -159,7 +168,9 @@ async fn what_is_refused_says_where_and_why(bed: Bed) {
     let kind = |of: &str| [("content-type".to_owned(), of.to_owned())];
     let fhir = kind("application/fhir+json");
     let xml = kind("application/fhir+xml");
+    let r5 = kind("application/fhir+json; fhirVersion=5.0");
     let raw = |headers, text| Body::Raw { headers, text };
+    let whole = good.to_string();
     let token = stage.clinic_token().await;
     let none = stage.http.call("POST", PATH, None, raw(&fhir, "{}")).await;
     assert_eq!(none.header("www-authenticate"), Some("bearer"));
@@ -171,6 +182,12 @@ async fn what_is_refused_says_where_and_why(bed: Bed) {
             "malformed-json",
         ),
         (stage.clinic("POST", PATH, raw(&xml, "<x/>")).await, 415, "unsupported-media-type"),
+        (stage.clinic("POST", PATH, raw(&r5, "{}")).await, 415, "unsupported-media-type"),
+        (
+            stage.clinic("POST", &format!("{PATH}?dry_run=true"), raw(&fhir, &whole)).await,
+            422,
+            "invalid-fields",
+        ),
         (stage.http.call("GET", PATH, Some(&token), Body::None).await, 405, "method-not-allowed"),
         (stage.http.call("GET", "/fhir/R4/Patient", None, Body::None).await, 404, "not-found"),
     ];

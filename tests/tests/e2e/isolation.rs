@@ -154,7 +154,7 @@ impl Target {
             "recordTreatment" => done("visit-isolated", &self.reference, stage.now()),
             "amendTreatment" => json!({"areas": ["face"]}),
             "bookNextSession" => json!({"at": "2026-12-22T11:00:00Z"}),
-            "createEnrolment" | "voidTreatment" => json!({}),
+            "createEnrolment" | "voidTreatment" | "createSigningSecret" => json!({}),
             "putMyDevice" => device("address-of-the-caller"),
             "patchMyPreferences" => json!({"exercise_hour": "19:00"}),
             "putMyConsent" => json!({"granted": false}),

@@ -112,6 +112,7 @@ impl Stage<'_> {
         let protocol = Arc::clone(&self.protocols[n]);
         let (clinic, now) = (self.clinic, self.now());
         let completed_at = now - minutes(*ago);
+        let named = bits.map(|bits| areas(bits, &protocol));
         let event = SessionDone {
             namespace: Namespace::Event,
             event_id: format!("visit-{}", self.events.len()),
@@ -119,7 +120,7 @@ impl Stage<'_> {
             protocol: protocol.slug.clone().into(),
             completed_at,
             time_zone: at.map(zone),
-            areas: bits.map(|bits| areas(bits, &protocol)),
+            areas: named.clone().map(Into::into),
             next_session_at: booked_in_days.map(|days| completed_at + minutes(days * 1440 + 100)),
             metadata: None,
         };
@@ -129,7 +130,7 @@ impl Stage<'_> {
             return Err("a new event is taken for a repeat".to_owned());
         };
         let zone = event.time_zone.clone().unwrap_or_else(|| self.model.zone().clone());
-        let areas = event.areas.clone().unwrap_or_else(|| protocol.default_areas.clone());
+        let areas = named.unwrap_or_else(|| protocol.default_areas.clone());
         let session = Session {
             protocol,
             completed_at,
