@@ -10,5 +10,6 @@ pub mod protocol;
 pub mod seal;
 pub mod store;
 pub mod strict_json;
+pub mod webhook;
 pub mod words;
 pub mod zone;

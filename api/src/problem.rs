@@ -95,6 +95,8 @@ codes! {
     UndoTooLate = "undo-too-late", CONFLICT, "It is too late to undo this";
     /// A form that no page of this server showed to whoever sent it.
     ForeignForm = "foreign-form", FORBIDDEN, "This form is not accepted";
+    /// The clinic has as many webhooks as it may.
+    TooManyWebhooks = "too-many-webhooks", CONFLICT, "No more webhooks";
     /// The body is larger than the server takes.
     TooLarge = "payload-too-large", PAYLOAD_TOO_LARGE, "The body is too large";
     /// The body's media type or encoding is not taken here.

@@ -10,6 +10,7 @@ use actix_web::dev::ServerHandle;
 use actix_web::middleware::{DefaultHeaders, NormalizePath, TrailingSlash, from_fn};
 use actix_web::{App, HttpServer, web};
 use aftercare::store::{Store, StoreError};
+use aftercare::webhook::Reach;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::task::JoinHandle;
 use tracing_actix_web::TracingLogger;
@@ -76,6 +77,8 @@ pub struct ApiConfig {
     pub connections: NonZeroUsize,
     /// Origins whose web apps may call; none by default.
     pub cors: Vec<Origin>,
+    /// How far clinics' webhooks may reach; the scheduler has the same setting.
+    pub webhooks: Reach,
     /// Worker threads; `None` = one for each core.
     pub workers: Option<NonZeroUsize>,
     /// What `/metrics` renders; `None` answers it with an empty page.
@@ -95,6 +98,7 @@ impl ApiConfig {
             patience: Patience::default(),
             connections: CONNECTIONS,
             cors: Vec::new(),
+            webhooks: Reach::default(),
             workers: None,
             metrics: None,
         }
@@ -192,6 +196,7 @@ pub async fn start(
         body_limit: config.body_limit,
         body_timeout: config.patience.body,
         cors: config.cors.clone(),
+        webhooks: config.webhooks,
         readiness,
         metrics: config.metrics.clone(),
         waker,

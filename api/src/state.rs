@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use actix_web::HttpRequest;
 use aftercare::clock::Env;
 use aftercare::store::Store;
+use aftercare::webhook::Reach;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::address::{Network, client_address};
@@ -60,6 +61,7 @@ pub(crate) struct Api {
     pub(crate) body_limit: usize,
     pub(crate) body_timeout: Duration,
     pub(crate) cors: Vec<Origin>,
+    pub(crate) webhooks: Reach,
     pub(crate) readiness: Arc<dyn Readiness>,
     pub(crate) metrics: Option<PrometheusHandle>,
     pub(crate) waker: Waker,

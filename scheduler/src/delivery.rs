@@ -34,7 +34,7 @@ impl LeaseEnd {
         Self { wall, monotonic: claimed + length.saturating_sub(LEASE_MARGIN) }
     }
 
-    fn allows_sending(self, now: Timestamp) -> bool {
+    pub(crate) fn allows_sending(self, now: Timestamp) -> bool {
         now < self.wall && Instant::now() < self.monotonic
     }
 }

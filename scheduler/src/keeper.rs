@@ -14,6 +14,11 @@ const SESSIONS_KEPT: SignedDuration = SignedDuration::from_hours(24 * 30);
 const AMENDMENTS_KEPT: SignedDuration = SignedDuration::from_hours(24 * 30);
 /// How long the answer to a signed message is given again: long after the message itself is too old.
 const ANSWERS_KEPT: SignedDuration = SignedDuration::from_hours(24 * 7);
+/// How long an event that a webhook took stays known: longer than any reminder is of use, so that what is told
+/// once is not told again.
+const DELIVERED_KEPT: SignedDuration = SignedDuration::from_hours(24 * 7);
+/// How long an event that a webhook did not take can be replayed.
+const FAILED_KEPT: SignedDuration = SignedDuration::from_hours(24 * 30);
 /// How many patients are looked up at once.
 const AT_ONCE: i64 = 50;
 
@@ -31,6 +36,8 @@ impl Keeper {
         self.forget_sessions().await;
         self.forget_waiting_amendments().await;
         self.forget_webhook_answers().await;
+        self.forget_webhook_events().await;
+        self.tell_due_sessions().await;
         self.drop_silent_devices().await;
         self.erase_who_is_over().await;
     }
@@ -59,6 +66,24 @@ impl Keeper {
         match self.store.write(move |tx| tx.forget_webhook_answers(over)).await {
             Ok(forgotten) => tracing::debug!(forgotten, "forgot answers to signed messages"),
             Err(error) => tracing::warn!(%error, "could not forget answers to signed messages"),
+        }
+    }
+
+    async fn forget_webhook_events(&self) {
+        let now = self.store.env().now();
+        let before = |kept| now.checked_sub(kept).unwrap_or(Timestamp::MIN);
+        let (delivered, failed) = (before(DELIVERED_KEPT), before(FAILED_KEPT));
+        match self.store.write(move |tx| tx.forget_webhook_events(delivered, failed)).await {
+            Ok(forgotten) => tracing::debug!(forgotten, "forgot what webhooks were told"),
+            Err(error) => tracing::warn!(%error, "could not forget what webhooks were told"),
+        }
+    }
+
+    async fn tell_due_sessions(&self) {
+        let due = |tx: &mut Tx<'_>, after| tx.patients_with_due_sessions(after, AT_ONCE);
+        let told = self.for_all("tell that a session is due", due, care::tell_due_sessions).await;
+        if let Err(error) = told {
+            tracing::warn!(%error, "could not tell of every session that is due");
         }
     }
 

@@ -13,6 +13,8 @@ mod pause;
 pub mod push;
 mod sealing;
 mod status;
+mod tls;
+mod webhooks;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,6 +22,7 @@ use std::time::Duration;
 
 use aftercare::care::Retention;
 use aftercare::store::{Store, StoreError};
+use aftercare::webhook::Reach;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -27,9 +30,11 @@ use tokio::time::timeout;
 use dispatcher::{Dispatcher, Limits};
 use keeper::Keeper;
 use push::{Client, ClientError, DEFAULT_RATE, Endpoint, EndpointError, ServiceAccount};
+use webhooks::Deliverer;
 
 pub use dispatcher::RunSummary;
 pub use status::{Credential, Failure, SchedulerStatus};
+pub use webhooks::WebhookSummary;
 
 /// Google's own server.
 const FCM: &str = "https://fcm.googleapis.com";
@@ -61,6 +66,8 @@ pub struct SchedulerConfig {
     pub heartbeat: bool,
     /// How long patients are kept; looked at once an hour.
     pub retention: Retention,
+    /// How far clinics' webhooks reach.
+    pub webhooks: Reach,
 }
 
 impl SchedulerConfig {
@@ -78,6 +85,7 @@ impl SchedulerConfig {
             lease: Duration::from_mins(1),
             heartbeat: true,
             retention: Retention::default(),
+            webhooks: Reach::default(),
         }
     }
 }
@@ -127,13 +135,16 @@ impl Scheduler {
             stop: stopped.clone(),
         });
         let keeper = Keeper { store: dispatcher.store.clone(), retention: config.retention };
+        let deliverer = Deliverer::new(keeper.store.clone(), config.webhooks, stopped.clone());
+        let deliverer = Arc::new(deliverer);
         let mut tasks = Vec::new();
         if config.heartbeat {
             let serving = Arc::clone(&dispatcher);
             tasks.push(tokio::spawn(async move { serving.serve().await }));
+            tasks.push(tokio::spawn(Arc::clone(&deliverer).serve()));
             tasks.push(tokio::spawn(heartbeat::run(wake, keeper.clone(), stopped)));
         }
-        let inner = Inner { dispatcher, keeper, stop, tasks: Mutex::new(tasks) };
+        let inner = Inner { dispatcher, deliverer, keeper, stop, tasks: Mutex::new(tasks) };
         Ok(SchedulerHandle(Arc::new(inner)))
     }
 }
@@ -157,6 +168,7 @@ pub struct SchedulerHandle(Arc<Inner>);
 
 struct Inner {
     dispatcher: Arc<Dispatcher>,
+    deliverer: Arc<Deliverer>,
     keeper: Keeper,
     stop: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -175,6 +187,14 @@ impl SchedulerHandle {
     /// The database's. What was claimed then returns when its lease ends.
     pub async fn run_once(&self) -> Result<RunSummary, StoreError> {
         self.0.dispatcher.run_once().await
+    }
+
+    /// Tells clinics' webhooks everything that is due now by the store's clock, until nothing is.
+    ///
+    /// # Errors
+    /// The database's. What was claimed then returns when its lease ends.
+    pub async fn tell_webhooks(&self) -> Result<WebhookSummary, StoreError> {
+        self.0.deliverer.run_once().await
     }
 
     /// Forgets what nobody needs any more, as the heartbeat has it done once an hour.

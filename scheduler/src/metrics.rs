@@ -13,6 +13,8 @@
 //! | `aftercare_dispatch_errors_total` | counter | runs cut short by the database |
 //! | `aftercare_fcm_connections` | gauge | open connections to FCM |
 //! | `aftercare_fcm_credential_ok` | gauge | 1 while FCM accepts our credential, 0 while sending is paused because it does not |
+//! | `aftercare_webhook_attempts_total{outcome}` | counter | attempts to tell a clinic's webhook something: `delivered`, `retry`, `failed` (given up) |
+//! | `aftercare_webhook_events{state}` | gauge | events in the outbox: `pending` (to be told) and `failed` (given up, not replayed) |
 //! | `aftercare_heartbeat_restarts_total` | counter | times the cron scheduler fell silent and was started anew |
 
 use std::time::Duration;
@@ -32,6 +34,8 @@ pub(crate) fn describe() {
     describe_counter!("aftercare_dispatch_errors_total", "Runs cut short by the database");
     describe_gauge!("aftercare_fcm_connections", "Open connections to FCM");
     describe_gauge!("aftercare_fcm_credential_ok", "1 while FCM accepts our credential");
+    describe_counter!("aftercare_webhook_attempts_total", "Attempts to tell webhooks something");
+    describe_gauge!("aftercare_webhook_events", "Events in the outbox of webhooks");
     describe_counter!("aftercare_heartbeat_restarts_total", "Restarts of a silent heartbeat");
 }
 
@@ -76,6 +80,16 @@ pub(crate) fn connections(open: usize) {
 
 pub(crate) fn credential(ok: bool) {
     gauge!("aftercare_fcm_credential_ok").set(if ok { 1.0 } else { 0.0 });
+}
+
+pub(crate) fn told(outcome: &'static str) {
+    counter!("aftercare_webhook_attempts_total", "outcome" => outcome).increment(1);
+}
+
+#[expect(clippy::cast_precision_loss, reason = "an outbox has at most millions of rows")]
+pub(crate) fn outbox(pending: i64, failed: i64) {
+    gauge!("aftercare_webhook_events", "state" => "pending").set(pending as f64);
+    gauge!("aftercare_webhook_events", "state" => "failed").set(failed as f64);
 }
 
 pub(crate) fn heartbeat_restarted() {

@@ -22,6 +22,7 @@ WRONG_ROLE = 0.03
 ZONES = ["Europe/Lisbon", "America/New_York", "Asia/Kathmandu", "Pacific/Apia", "UTC"]
 LOCALES = ["en", "pt-PT", "es", "fr", "de-CH"]
 ACTIVITIES = ["makeup", "exercise", "sauna", "steam", "sun-exposure", "face-washing"]
+EVENT_TYPES = ["treatment.planned", "reminder.sent", "consent.withdrawn", "patient.erased"]
 AREAS = ["face", "neck", "chest", "scalp"]
 
 counts = defaultdict(Counter)
@@ -134,6 +135,12 @@ def known(name, path):
             return choose([latest, WORLD.choose(RANDOM, WORLD.treatments, latest)])
         case "id" if path.startswith("/v1/signing-secrets"):
             return WORLD.signing_secret()
+        case "id" if path.startswith("/v1/webhooks"):
+            return WORLD.webhook()
+        case "url" if path == "/v1/webhooks":
+            return f"https://practice-{RANDOM.randrange(10**6)}.invalid/hook"
+        case "types":
+            return RANDOM.sample(EVENT_TYPES, RANDOM.randint(1, len(EVENT_TYPES)))
         case "id" | "reminder_id":
             # The first was sent at once, so that it can be put off.
             first, *others = WORLD.alive().reminders
@@ -235,6 +242,9 @@ def learn(case, response):
             WORLD.references.remove(erased)
         if path == "/v1/me" or phone and phone.reference == erased:
             WORLD.phone = None
+        return
+    if method == "DELETE" and path == "/v1/webhooks/{id}":
+        WORLD.webhooks.clear()
         return
     if path.endswith("/snooze"):
         # What was sent is put off by now; another patient's can be next.

@@ -102,6 +102,7 @@ class World:
         self.issued = set()
         self.enrolments = 0
         self.references, self.treatments, self.events = [], [], []
+        self.webhooks = []
 
     def bearer(self, role):
         with self.lock:
@@ -157,6 +158,17 @@ class World:
         except Refused:  # logged out meanwhile
             return None
         return url.rsplit("/", 1)[1].removesuffix(".ics")
+
+    def webhook(self):
+        """One of the clinic's webhooks, made when there is none."""
+        with self.lock:
+            if not self.webhooks:
+                path, bearer = "/v1/webhooks", self.clinic.bearer()
+                self.webhooks = [item["id"] for item in call("GET", path, bearer)["items"]]
+                if not self.webhooks:
+                    new = {"url": "https://practice.invalid/", "types": ["patient.erased"]}
+                    self.webhooks = [call("POST", path, bearer, json=new)["id"]]
+            return RANDOM.choice(self.webhooks)
 
     def event(self):
         """A CloudEvent: a session is done, or something is said of one, or of one that nobody knows."""

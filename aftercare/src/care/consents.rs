@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::phone_clock::told;
 use super::plan::replan;
+use super::webhooks::{Happening, tell};
 use crate::ids::PatientId;
 use crate::store::{AuditEntry, Consent, ConsentKind, StoreError, Tx};
 
@@ -91,6 +92,9 @@ pub fn tell_consent(
     }
     if known.as_ref() != Some(&consent) {
         tx.set_consent(&consent)?;
+        if !consent.granted && known.as_ref().is_none_or(|known| known.granted) {
+            tell(tx, &[Happening::withdrawn(patient.id, kind)])?;
+        }
         let deed = if consent.granted { "granted" } else { "withdrawn" };
         tx.append_audit(&AuditEntry {
             clinic_id: Some(patient.clinic_id),

@@ -1,5 +1,6 @@
 //! Forgetting a patient.
 
+use super::webhooks::tell_erased;
 use crate::ids::{ClinicId, PatientId};
 use crate::store::{AuditEntry, Erasure, StoreError, Tx};
 
@@ -25,6 +26,8 @@ pub fn erase_patient(
     patient: PatientId,
     by: ErasedBy,
 ) -> Result<Option<Erasure>, StoreError> {
+    tx.lock_everything_of(patient)?;
+    let on_its_way = tx.webhook_lease_of(patient)?;
     let Some(erasure) = tx.erase_patient(patient)? else { return Ok(None) };
     let actor = match by {
         ErasedBy::Patient => format!("patient:{patient}"),
@@ -37,5 +40,6 @@ pub fn erase_patient(
         action: "patient.erased",
         subject: Some(&format!("patient:{patient}")),
     })?;
+    tell_erased(tx, erasure.clinic_id, patient, on_its_way.unwrap_or(erasure.at))?;
     Ok(Some(erasure))
 }

@@ -5,7 +5,7 @@ use super::timeline::{ReminderView, TreatmentCard};
 use crate::ids::PatientId;
 use crate::store::{
     Amendment, AuditRow, Calendar, Clinic, Consent, Delivery, Device, Enrolment, Patient, Receipt,
-    Reminder, Session, Snooze, StoreError, Tx,
+    Reminder, Session, Snooze, StoreError, Tx, WebhookEvent,
 };
 
 /// All that is stored about one patient, opened. Personal throughout: never logged.
@@ -36,6 +36,8 @@ pub struct Export {
     pub calendar: Option<Calendar>,
     /// Their sign-ins.
     pub sessions: Vec<Session>,
+    /// What their clinic's software was told of them, and is still to be told.
+    pub webhook_events: Vec<WebhookEvent>,
     /// What was done to their records, and by whom.
     pub audit: Vec<AuditRow>,
 }
@@ -61,6 +63,7 @@ pub fn export(
     let (deliveries, receipts) = (tx.deliveries_of(&ids)?, tx.receipts_of(&ids)?);
     let snoozes = tx.snoozes_of(patient)?;
     let (enrolments, sessions) = (tx.enrolments(patient)?, tx.sessions(patient)?);
+    let webhook_events = tx.webhook_events_of(patient)?;
     let calendar = tx.calendar(&case.patient)?;
     let treatments = case.treatments.iter().map(|treatment| format!("treatment:{}", treatment.id));
     let subjects: Vec<_> =
@@ -83,6 +86,7 @@ pub fn export(
             enrolments,
             calendar,
             sessions,
+            webhook_events,
             audit,
             devices: case.devices,
             patient: case.patient,

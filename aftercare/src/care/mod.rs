@@ -10,6 +10,7 @@ mod can;
 mod case;
 mod clinics;
 mod consents;
+mod courses;
 mod desk;
 mod devices;
 pub mod dispatch;
@@ -35,6 +36,7 @@ mod signing_secrets;
 mod snooze;
 mod timeline;
 mod treatments;
+mod webhooks;
 mod why;
 
 pub use amend::{AmendError, SessionPatch, amend_treatment, book_next_session};
@@ -43,6 +45,7 @@ pub use can::{CanAnswer, CanError, Verdict, can};
 pub use case::{Case, Source, cases, locked_case};
 pub use clinics::{ClinicError, ClinicPatch, change_clinic, clinic_name};
 pub use consents::{ConsentError, ConsentView, ConsentWord, consent, tell_consent};
+pub use courses::tell_due_sessions;
 pub use desk::{
     DeskPatient, DeskSession, DeskTreatment, UNDO, UndoError, desk_patient, desk_session,
     last_recorded, recorded_at_desk, undo_treatment,
@@ -82,5 +85,9 @@ pub use timeline::{
 pub use treatments::{
     AreasSaid, Namespace, PatientRef, ProtocolName, RecordError, Recorded, Refusal, SessionDone,
     record_treatment, void_treatment,
+};
+pub use webhooks::{
+    Failures, Message, Outbound, Told, WebhookError, claim_webhook, create_webhook, delete_webhook,
+    replay_webhook, settle_webhook, webhook_failures,
 };
 pub use why::{RuleBehind, ShiftBehind, StepBehind, TreatmentBehind, Why, why};

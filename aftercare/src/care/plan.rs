@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::case::{Case, key_of, locked_case};
+use super::courses::keep_dues;
+use super::webhooks::{Happening, tell};
 use crate::ids::{PatientId, TreatmentId};
 use crate::planner::{Change, Key, ReminderState, diff, plan};
 use crate::store::{Reminder, StoreError, Tx};
@@ -28,12 +30,13 @@ pub fn replan_case(tx: &mut Tx<'_>, case: &Case) -> Result<bool, StoreError> {
     write(tx, case, changes)
 }
 
-/// Writes changes down; false when there are none.
+/// Writes changes down, and when the next sessions are due; false when there are no changes.
 pub(super) fn write(
     tx: &mut Tx<'_>,
     case: &Case,
     changes: Vec<Change>,
 ) -> Result<bool, StoreError> {
+    keep_dues(tx, case)?;
     let stored: BTreeMap<Key, &Reminder> =
         case.reminders.iter().map(|reminder| (key_of(reminder), reminder)).collect();
     let rows = changes.into_iter().map(|change| {
@@ -46,6 +49,9 @@ pub(super) fn write(
     }
     tx.save_reminders(&rows)?;
     tx.bump_plan_version(case.patient.id)?;
+    let expired = rows.iter().filter(|row| row.state == ReminderState::Expired);
+    let failed = expired.map(|row| Happening::failed(row.patient_id, row.id, row.reason));
+    tell(tx, &failed.collect::<Vec<_>>())?;
     Ok(true)
 }
 

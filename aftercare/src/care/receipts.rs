@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::phone_clock::told;
+use super::webhooks::{Happening, tell};
 use crate::ids::{PatientId, ReminderId};
 use crate::store::{Receipt, ReceiptKind, StoreError, Tx};
 
@@ -73,7 +74,13 @@ pub fn record_receipts(
             reported_at: now,
         })
         .collect();
-    tx.keep_receipts(&rows)?;
+    let reactions: Vec<Happening> = tx
+        .keep_receipts(&rows)?
+        .into_iter()
+        .filter(|(_, kind)| *kind == ReceiptKind::Acknowledged)
+        .map(|(id, _)| Happening::acknowledged(patient, id))
+        .collect();
+    tell(tx, &reactions)?;
     let unknown = ids.difference(&known).copied().collect();
     Ok(Receipts { recorded: rows.len(), unknown })
 }

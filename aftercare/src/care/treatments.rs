@@ -6,11 +6,12 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::case::locked_case;
+use super::courses::tell_recorded;
 use super::patients::upsert_patient;
-use super::plan::replan_case;
+use super::plan::{replan, replan_case};
 use super::protocols::{self, protocol_of};
 use super::timeline::{TreatmentView, treatment};
-use crate::ids::{ClinicId, PatientId, TreatmentId};
+use crate::ids::{ClinicId, TreatmentId};
 use crate::locale::Locale;
 use crate::protocol::{Area, Protocol};
 use crate::seal::Digest;
@@ -273,7 +274,11 @@ pub fn record_treatment(
         let known = known.ok_or_else(|| StoreError::Busy("the event is being recorded".into()))?;
         return repeat(tx, clinic, &known, content);
     };
-    plan_and_note(tx, patient.id, &recorded, "treatment.recorded")?;
+    if let Some(case) = locked_case(tx, patient.id)? {
+        replan_case(tx, &case)?;
+        tell_recorded(tx, &case, recorded.id)?;
+    }
+    note(tx, &recorded, "treatment.recorded")?;
     Ok(Recorded::New(view(tx, clinic, recorded.id)?))
 }
 
@@ -290,21 +295,10 @@ pub fn void_treatment(
     let Some(known) = tx.treatment(clinic, id)? else { return Ok(None) };
     tx.lock_patient(known.patient_id)?;
     if tx.set_voided(id)? {
-        plan_and_note(tx, known.patient_id, &known, "treatment.voided")?;
+        replan(tx, known.patient_id)?;
+        note(tx, &known, "treatment.voided")?;
     }
     treatment(tx, clinic, id)
-}
-
-fn plan_and_note(
-    tx: &mut Tx<'_>,
-    patient: PatientId,
-    treatment: &Treatment,
-    action: &str,
-) -> Result<(), StoreError> {
-    if let Some(case) = locked_case(tx, patient)? {
-        replan_case(tx, &case)?;
-    }
-    note(tx, treatment, action)
 }
 
 /// Writes down what the clinic did.

@@ -1,10 +1,12 @@
 //! Courses: which session of which series a treatment is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use jiff::civil::Date;
 
 use super::TreatmentFacts;
+use super::moment::instant;
 use crate::ids::TreatmentId;
 
 /// Where a treatment stands in its course.
@@ -50,6 +52,36 @@ pub fn courses(treatments: &[TreatmentFacts]) -> BTreeMap<TreatmentId, CourseSta
         }
     }
     states
+}
+
+impl TreatmentFacts {
+    /// From when on the next session of the course is due, booked by nobody: the first moment, in the
+    /// treatment's zone, of the day on which the protocol's interval ends. `None` where no session is to
+    /// come, and where so much time has passed by `now` that the next one begins another course.
+    #[must_use]
+    pub fn session_due(&self, state: &CourseState, now: Timestamp) -> Option<Timestamp> {
+        let open = state.latest && state.session < state.of && self.next_session_at.is_none();
+        let course = self.protocol.course.as_ref().filter(|_| open)?;
+        let zone = self.zone.tz();
+        let day = |at: Timestamp| at.to_zoned(zone.clone()).date();
+        let done = day(self.completed_at);
+        let is_on = course.restart_after.after(done)? >= day(now);
+        let due = course.interval.after(done).filter(|_| is_on)?;
+        instant(due.at(0, 0, 0, 0), zone)
+    }
+}
+
+/// The protocols of which these sessions complete the latest course: one of several sessions, the last of
+/// which is done.
+#[must_use]
+pub fn complete(treatments: &[TreatmentFacts]) -> BTreeSet<&str> {
+    let states = courses(treatments);
+    let is_last = |treatment: &&TreatmentFacts| {
+        let state = states.get(&treatment.id);
+        state.is_some_and(|state| state.latest && state.of > 1 && state.session >= state.of)
+    };
+    let last = treatments.iter().filter(is_last);
+    last.map(|treatment| treatment.protocol.slug.as_str()).collect()
 }
 
 fn restarts(treatment: &TreatmentFacts, before: Date, day: Date) -> bool {

@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 
 pub use chart::Chart;
 pub use correction::Said;
-pub use course::{CourseState, courses};
+pub use course::{CourseState, complete, courses};
 pub use diff::{Change, diff};
 pub use explain::{explain, explain_shift};
 pub use message::Message;

@@ -44,7 +44,7 @@ pub(super) struct Key {
     pub(super) bytes: Zeroizing<[u8; 32]>,
     /// Wraps patients' data keys.
     wrapping: Zeroizing<[u8; 32]>,
-    /// Seals the private halves of signing keys, and clinics' signing secrets.
+    /// Seals the private halves of signing keys, clinics' signing secrets, and where webhooks lead.
     signing: Zeroizing<[u8; 32]>,
     /// Wraps the keys that the database keeps.
     keeping: Zeroizing<[u8; 32]>,
@@ -101,7 +101,9 @@ impl Key {
     fn aead(&self, what: UnderMaster, place: Place) -> Result<Aead, SealError> {
         let key = match what {
             UnderMaster::PatientKey => &self.wrapping,
-            UnderMaster::SigningKey | UnderMaster::SigningSecret => &self.signing,
+            UnderMaster::SigningKey | UnderMaster::SigningSecret | UnderMaster::WebhookTarget => {
+                &self.signing
+            }
             UnderMaster::IndexKey | UnderMaster::AuditKey => &self.keeping,
         };
         Aead::new(key, self.id.get(), place)

@@ -18,6 +18,8 @@ pub enum UnderMaster {
     SigningKey,
     /// A secret that signs a clinic's events.
     SigningSecret,
+    /// Where a clinic's webhook leads, and the secret that signs what it is told.
+    WebhookTarget,
     /// The key behind look-ups and the successors of refresh tokens.
     IndexKey,
     /// The key behind the chain of the audit trail.
@@ -26,8 +28,14 @@ pub enum UnderMaster {
 
 impl UnderMaster {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::PatientKey, Self::SigningKey, Self::SigningSecret, Self::IndexKey, Self::AuditKey];
+    pub const ALL: [Self; 6] = [
+        Self::PatientKey,
+        Self::SigningKey,
+        Self::SigningSecret,
+        Self::WebhookTarget,
+        Self::IndexKey,
+        Self::AuditKey,
+    ];
 
     /// The column, as `table.column`.
     #[must_use]
@@ -36,6 +44,7 @@ impl UnderMaster {
             Self::PatientKey => "patients.key_wrapped",
             Self::SigningKey => "signing_keys.private_sealed",
             Self::SigningSecret => "signing_secrets.secret_sealed",
+            Self::WebhookTarget => "webhooks.target_sealed",
             Self::IndexKey => "server.index_key_wrapped",
             Self::AuditKey => "server.audit_key_wrapped",
         }

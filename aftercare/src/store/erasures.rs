@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::conn::Conn;
 use super::erasure_file::{ErasureFile, ErasureFileError};
-use super::schema::{deliveries, devices, erasures, patients, reminders, sessions};
+use super::schema::{deliveries, devices, erasures, patients, reminders, sessions, webhook_events};
 use super::sql::At;
 use super::{BATCH, Store, StoreError, Tx, with_conn};
 use crate::ids::{ClinicId, DeliveryId, DeviceId, PatientId, ReminderId, SessionId};
@@ -84,7 +84,10 @@ impl Tx<'_> {
 
     /// Takes the locks that the deletion needs in everybody's order: the deletion itself would take
     /// them in an order of its own. Nothing has to open for it.
-    pub(super) fn lock_everything_of(&mut self, id: PatientId) -> Result<(), StoreError> {
+    ///
+    /// # Errors
+    /// When the database refuses; [`StoreError::Busy`] when the wait takes too long.
+    pub fn lock_everything_of(&mut self, id: PatientId) -> Result<(), StoreError> {
         if let Conn::Pg(c) = &mut *self.conn {
             let c = &mut **c;
             // As whoever plans does, and not FOR UPDATE yet: whoever is settling must get its rows in.
@@ -124,6 +127,14 @@ impl Tx<'_> {
                         .select(sessions::id)
                         .for_update()
                         .load::<SessionId>(c)
+                })
+                .and_then(|_| {
+                    webhook_events::table
+                        .filter(webhook_events::patient_id.eq(id))
+                        .order(webhook_events::seq)
+                        .select(webhook_events::seq)
+                        .for_update()
+                        .load::<i64>(c)
                 });
             locked.map_err(|error| self.refused(error))?;
         }

@@ -40,6 +40,7 @@ mod retention;
 mod rotation;
 mod schema;
 mod server;
+mod session_dues;
 mod sessions;
 mod signing_keys;
 mod signing_secrets;
@@ -49,6 +50,8 @@ mod sqlite;
 mod staff;
 mod treatments;
 mod webhook_answers;
+mod webhook_events;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -89,6 +92,8 @@ pub use snoozes::Snooze;
 pub use staff::{Staff, StaffSession};
 pub use treatments::{NewTreatment, Treatment, TreatmentFilter, TreatmentState};
 pub use webhook_answers::WebhookAnswer;
+pub use webhook_events::{NewWebhookEvent, WebhookEvent, WebhookEventState, WebhookOutcome};
+pub use webhooks::{Listener, Webhook};
 
 /// The most rows that one statement writes: within SQLite's 32,766 and PostgreSQL's 65,535 bound
 /// values for the widest table.

@@ -1,6 +1,6 @@
 //! What apps report of reminders: facts, apart from the reminders' states.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::prelude::*;
 use diesel::upsert::excluded;
@@ -41,21 +41,29 @@ pub struct Receipt {
 }
 
 impl Tx<'_> {
-    /// Keeps receipts; of two of one kind for one reminder, the earlier, in whatever order they come.
+    /// Keeps receipts; of two of one kind for one reminder, the earlier, in whatever order they come. Gives
+    /// what nobody had reported before.
     ///
     /// The patient must be locked ([`Tx::lock_patient`]).
     ///
     /// # Errors
     /// When the database refuses.
-    pub fn keep_receipts(&mut self, rows: &[Receipt]) -> Result<(), StoreError> {
+    pub fn keep_receipts(
+        &mut self,
+        rows: &[Receipt],
+    ) -> Result<BTreeSet<(ReminderId, ReceiptKind)>, StoreError> {
         let ids: Vec<ReminderId> = rows.iter().map(|row| row.reminder_id).collect();
         let mut known = BTreeMap::new();
+        let mut new = BTreeSet::new();
         for row in self.receipts_of(&ids)? {
             known.insert((row.reminder_id, row.kind), row.at);
         }
         let mut earlier: BTreeMap<(ReminderId, ReceiptKind), Receipt> = BTreeMap::new();
         for row in rows {
             let key = (row.reminder_id, row.kind);
+            if !known.contains_key(&key) {
+                new.insert(key);
+            }
             if known.get(&key).is_none_or(|at| row.at < *at) {
                 known.insert(key, row.at);
                 earlier.insert(key, row.clone());
@@ -73,7 +81,7 @@ impl Tx<'_> {
                 ))
                 .execute(c))?;
         }
-        Ok(())
+        Ok(new)
     }
 
     /// The receipts of many reminders, each one's earliest first.

@@ -171,7 +171,7 @@ impl Tx<'_> {
         after: Uuid,
     ) -> Result<Option<Batch>, StoreError> {
         match what {
-            UnderMaster::PatientKey | UnderMaster::SigningSecret => {
+            UnderMaster::PatientKey | UnderMaster::SigningSecret | UnderMaster::WebhookTarget => {
                 self.rewrap_rows(what, under, after)
             }
             UnderMaster::SigningKey => self.rewrap_signing_keys(under),

@@ -191,6 +191,8 @@ table! {
         recorded_at -> Instant,
         voided_at -> Nullable<Instant>,
         updated_at -> Instant,
+        session_due_at -> Nullable<Instant>,
+        session_told_at -> Nullable<Instant>,
     }
 }
 
@@ -391,6 +393,42 @@ table! {
     }
 }
 
+table! {
+    use diesel::sql_types::{Binary, Nullable};
+    use crate::store::sql::{Doc, Id, Instant};
+    webhooks (id) {
+        id -> Id,
+        clinic_id -> Id,
+        target_sealed -> Binary,
+        types -> Doc,
+        created_at -> Instant,
+        disabled_at -> Nullable<Instant>,
+    }
+}
+
+table! {
+    use diesel::sql_types::{BigInt, Integer, Nullable, Text};
+    use crate::store::sql::{Doc, Id, Instant};
+    webhook_events (seq) {
+        seq -> BigInt,
+        id -> Id,
+        webhook_id -> Id,
+        subject -> Id,
+        patient_id -> Nullable<Id>,
+        kind -> Text,
+        data -> Doc,
+        once -> Nullable<Text>,
+        state -> Text,
+        created_at -> Instant,
+        attempts -> Integer,
+        attempt_at -> Nullable<Instant>,
+        lease_id -> Nullable<Id>,
+        give_up_at -> Instant,
+        settled_at -> Nullable<Instant>,
+        trouble -> Nullable<Text>,
+    }
+}
+
 joinable!(amendments -> patients (patient_id));
 joinable!(client_secrets -> clinics (clinic_id));
 joinable!(patients -> clinics (clinic_id));
@@ -413,4 +451,5 @@ allow_tables_to_appear_in_same_query!(
     staff,
     staff_sessions,
     treatments,
+    webhooks,
 );

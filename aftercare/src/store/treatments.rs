@@ -61,6 +61,10 @@ pub struct Treatment {
     pub voided_at: Option<Timestamp>,
     /// When it last changed.
     pub updated_at: Timestamp,
+    /// From when on the next session of its course is due, as long as that is to be told.
+    pub session_due_at: Option<Timestamp>,
+    /// When it was last told that the next session is due.
+    pub session_told_at: Option<Timestamp>,
 }
 
 impl fmt::Debug for Treatment {
@@ -142,6 +146,10 @@ struct Row {
     voided_at: Option<Timestamp>,
     #[diesel(serialize_as = At, deserialize_as = At)]
     updated_at: Timestamp,
+    #[diesel(serialize_as = MaybeAt, deserialize_as = MaybeAt)]
+    session_due_at: Option<Timestamp>,
+    #[diesel(serialize_as = MaybeAt, deserialize_as = MaybeAt)]
+    session_told_at: Option<Timestamp>,
 }
 
 impl Row {
@@ -173,6 +181,8 @@ impl Row {
             recorded_at: self.recorded_at,
             voided_at: self.voided_at,
             updated_at: self.updated_at,
+            session_due_at: self.session_due_at,
+            session_told_at: self.session_told_at,
         })
     }
 }
@@ -246,6 +256,8 @@ impl Tx<'_> {
             recorded_at: self.now,
             voided_at: None,
             updated_at: self.now,
+            session_due_at: None,
+            session_told_at: None,
         })
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use aftercare::care::Retention;
 use aftercare::clock::{Clock, Env};
+use aftercare::webhook::Reach;
 use aftercare_api::{
     ApiConfig, ApiHandle, Check, Network, NothingElse, Readiness, Waker, start as start_api,
 };
@@ -102,7 +103,8 @@ pub(super) struct Push {
 #[derive(Debug, Clone, clap::Args)]
 #[command(
     after_help = "Without FCM_CREDENTIALS, an SQLite database and a loopback address start the \
-FCM emulator beside the server, so that everything can be tried; anything else refuses to start."
+FCM emulator beside the server, and let webhooks lead to this machine, so that everything can be \
+tried; anything else refuses to start."
 )]
 pub(super) struct ServeArgs {
     #[command(flatten)]
@@ -141,16 +143,19 @@ pub(super) async fn serve(args: ServeArgs) -> Result<(), Failure> {
     let metrics = metrics()?;
     let loopback = args.listen.address.ip().is_loopback();
     args.database.check()?;
-    let push = args.push.prepare(args.database.is_sqlite() && loopback).await?;
+    let tried_out = args.database.is_sqlite() && loopback;
+    let push = args.push.prepare(tried_out).await?;
+    let webhooks = if tried_out { Reach::LoopbackToo } else { Reach::Internet };
     let store = args.database.open_current(Env::system()).await?;
-    let scheduler = Scheduler::start(store.clone(), push.config).map_err(Failure::work)?;
+    let config = SchedulerConfig { webhooks, ..push.config };
+    let scheduler = Scheduler::start(store.clone(), config).map_err(Failure::work)?;
     let waker: Waker = {
         let scheduler = scheduler.clone();
         Arc::new(move || scheduler.wake())
     };
     let clock = Arc::clone(&store.env().clock);
     let readiness = Arc::new(PushReadiness { scheduler: scheduler.clone(), clock });
-    let config = args.listen.config(Some(metrics))?;
+    let config = ApiConfig { webhooks, ..args.listen.config(Some(metrics))? };
     let api = start_api(store, config, readiness, waker).await.map_err(Failure::work)?;
     stopped().await?;
     stop(Some(api), Some(scheduler), push.emulator).await;

@@ -44,6 +44,8 @@ pub struct Export {
     pub calendars: Vec<ExportedCalendar>,
     /// Their sign-ins.
     pub sessions: Vec<ExportedSession>,
+    /// What the clinic's software was told of the patient, and is still to be told.
+    pub webhook_events: Vec<ExportedWebhookEvent>,
     /// What was done to their records, and by whom; ids only.
     pub audit: Vec<ExportedDeed>,
 }
@@ -273,6 +275,33 @@ pub struct ExportedSnooze {
     /// The same as it is told of one reminder.
     #[serde(flatten)]
     pub snooze: SnoozeDto,
+}
+
+/// One event about the patient, to one webhook of the clinic's.
+#[derive(Serialize, ToSchema)]
+pub struct ExportedWebhookEvent {
+    /// The server's id.
+    #[schema(value_type = String, example = "019abc3e-7a2c-7d10-8f00-3c5d1b2a4e6f")]
+    pub id: Uuid,
+    /// What was told.
+    #[serde(rename = "type")]
+    #[schema(example = "reminder.sent")]
+    pub kind: String,
+    /// The treatment it is about.
+    #[schema(value_type = Option<String>, example = "019abc3e-7a2c-7d10-8f00-3c5d1b2a4e6f")]
+    pub treatment_id: Option<Uuid>,
+    /// The reminder it is about.
+    #[schema(value_type = Option<String>, example = "019abc3e-7a2c-7d10-8f00-3c5d1b2a4e6f")]
+    pub reminder_id: Option<Uuid>,
+    /// `pending`, `delivered` or `failed`.
+    #[schema(example = "delivered")]
+    pub state: String,
+    /// When it happened.
+    #[schema(value_type = String, format = DateTime, example = "2026-11-22T15:55:02Z")]
+    pub created_at: Timestamp,
+    /// When the receiver took it, or it was given up.
+    #[schema(value_type = Option<String>, format = DateTime, example = "2026-11-22T15:55:03Z")]
+    pub settled_at: Option<Timestamp>,
 }
 
 /// One invitation to the app; the code itself is stored nowhere.

@@ -15,6 +15,7 @@ mod protocols;
 mod reachability;
 mod receipts;
 mod treatments;
+mod webhooks;
 mod why;
 
 pub use calendar::*;
@@ -31,4 +32,5 @@ pub use protocols::*;
 pub use reachability::*;
 pub use receipts::*;
 pub use treatments::*;
+pub use webhooks::*;
 pub use why::*;

@@ -308,6 +308,9 @@ pub struct TreatmentDto {
     /// Whose.
     #[schema(example = "p-1001")]
     pub patient_ref: String,
+    /// The server's id of the patient: the one name that outlives an erasure, in the event that tells of it.
+    #[schema(value_type = String, example = "019abc3e-7a2c-7d10-8f00-3c5d1b2a4e6f")]
+    pub patient_id: Uuid,
     /// The protocol.
     #[schema(example = "microneedling")]
     pub protocol: String,
@@ -370,6 +373,7 @@ impl From<TreatmentCard> for TreatmentDto {
             id: treatment.id.0,
             event_id: treatment.event_id,
             patient_ref: card.patient_ref,
+            patient_id: treatment.patient_id.0,
             protocol: card.protocol,
             protocol_version: card.protocol_version,
             state: treatment.state.to_string(),

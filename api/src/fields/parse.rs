@@ -1,8 +1,10 @@
 //! From one JSON value to one domain value. Each parser says what would be right, and never repeats
 //! what the caller sent: that may be somebody's name.
 
+mod lists;
 mod wishes;
 
+pub use lists::*;
 pub use wishes::*;
 
 use std::collections::{BTreeMap, BTreeSet};

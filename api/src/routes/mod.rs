@@ -19,6 +19,7 @@ mod protocols;
 mod reachability;
 mod signing_secrets;
 mod treatments;
+mod webhooks;
 
 pub(crate) use enrolments::invitation;
 pub(crate) use handout::print;
@@ -52,6 +53,7 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
     signing_secrets::routes(config);
     protocols::routes(config);
     reachability::routes(config);
+    webhooks::routes(config);
     devices::routes(config);
     me::routes(config);
     calendar::routes(config);

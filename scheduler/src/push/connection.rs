@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use super::endpoint::Endpoint;
+use crate::tls;
 
 /// Reaching a server (TCP, TLS and the HTTP/2 preface together) may take this long.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -141,27 +142,9 @@ impl Connector {
 }
 
 fn tls_for(endpoint: &Endpoint) -> Result<(TlsConnector, ServerName<'static>), ConnectError> {
-    let fault = |fault: String| ConnectError::Tls(fault);
-    let mut roots = rustls::RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    for error in &found.errors {
-        tracing::warn!(%error, "root certificates cannot be read; look at SSL_CERT_FILE");
-    }
-    roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
-        return Err(fault(
-            "no root certificates found; install ca-certificates or set SSL_CERT_FILE".into(),
-        ));
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| fault(error.to_string()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec()];
+    let config = tls::config(b"h2").map_err(ConnectError::Tls)?;
     let name = ServerName::try_from(endpoint.host().to_owned())
-        .map_err(|_| fault(format!("{endpoint} has no valid host name")))?;
+        .map_err(|_| ConnectError::Tls(format!("{endpoint} has no valid host name")))?;
     Ok((TlsConnector::from(Arc::new(config)), name))
 }
 

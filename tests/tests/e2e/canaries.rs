@@ -128,6 +128,7 @@ impl Cage {
     /// Fills every field of a patient's life, up to the push on the phone.
     async fn live(&mut self) {
         let word = |field: &str| format!("{PATIENTS}-{field}");
+        self.listen().await;
         let (installation, address) = (word("installation"), word("address"));
         let event = json!({
             "event_id": word("event"),
@@ -164,6 +165,16 @@ impl Cage {
         let neighbour = json!({"time_zone": "Europe/Lisbon", "locale": "en"});
         let path = format!("/v1/patients/{}", word("neighbour"));
         self.clinic.call("PUT", &path, Body::Json(&neighbour)).await;
+    }
+
+    /// The clinic's software wants to hear of everything, at an address that is nobody's business.
+    async fn listen(&mut self) {
+        let url = format!("https://hooks.invalid/{CLINICS}");
+        let types = ["treatment.planned", "reminder.sent", "patient.erased"];
+        let webhook = json!({"url": url, "types": types});
+        let made = self.clinic.call("POST", "/v1/webhooks", Body::Json(&webhook)).await;
+        let secret = made["secret"].as_str().unwrap();
+        self.secrets.push(secret.strip_prefix("whsec_").unwrap().to_owned());
     }
 
     /// What the clinic's software says in events: of a session before it is there, then the session.

@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::http::{Answer, Body};
+use crate::receiver::Received;
 use crate::stage::Stage;
 
 const PATH: &str = "/v1/events";
@@ -60,22 +61,42 @@ pub(crate) fn has_node() -> bool {
     installed
 }
 
+/// What a script prints of what it reads.
+async fn run(script: &'static str, input: String) -> Value {
+    let run = move || {
+        let mut node = Command::new("node");
+        node.current_dir(folder()).arg(script).stdin(Stdio::piped());
+        let mut node = node.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        node.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        node.wait_with_output().unwrap()
+    };
+    let ran = tokio::task::spawn_blocking(run).await.unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    serde_json::from_slice(&ran.stdout).unwrap()
+}
+
+/// Which of these messages `verify.mjs` takes as signed by the secret; `None` without the SDKs.
+pub(crate) async fn verified_by_sdk(secret: &str, messages: &[Received]) -> Option<Vec<bool>> {
+    if !has_node() {
+        return None;
+    }
+    let message = |one: &Received| {
+        json!({
+            "id": one.id, "timestamp": one.timestamp, "signature": one.signature, "body": one.text,
+        })
+    };
+    let messages: Vec<Value> = messages.iter().map(message).collect();
+    let wanted = json!({"secret": secret, "messages": messages});
+    let verified = run("verify.mjs", wanted.to_string()).await;
+    Some(verified.as_array().unwrap().iter().map(|one| one == &json!(true)).collect())
+}
+
 /// The messages that `messages.mjs` makes of these wishes; `None` without the SDKs.
 pub(crate) async fn made_by_sdks(wanted: &Value) -> Option<Vec<Message>> {
     if !has_node() {
         return None;
     }
-    let wanted = wanted.to_string();
-    let run = move || {
-        let mut node = Command::new("node");
-        node.current_dir(folder()).arg("messages.mjs").stdin(Stdio::piped());
-        let mut node = node.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        node.stdin.take().unwrap().write_all(wanted.as_bytes()).unwrap();
-        node.wait_with_output().unwrap()
-    };
-    let ran = tokio::task::spawn_blocking(run).await.unwrap();
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
-    let made: Value = serde_json::from_slice(&ran.stdout).unwrap();
+    let made = run("messages.mjs", wanted.to_string()).await;
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let message = |made: &Value| Message {
         headers: made["headers"]

@@ -145,8 +145,9 @@ async fn outcome(stage: &Stage, reference: &str) -> Value {
     found.as_array_mut().unwrap().push(timeline);
     for item in found.as_array_mut().unwrap() {
         if let Some(treatment) = item["treatment"].as_object_mut() {
-            treatment.remove("id");
-            treatment.remove("patient_ref");
+            for name in ["id", "patient_ref", "patient_id"] {
+                treatment.remove(name);
+            }
         }
         for restriction in item["restrictions"].as_array_mut().unwrap() {
             restriction["treatment_ids"].take();

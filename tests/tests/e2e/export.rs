@@ -22,10 +22,13 @@ const SHOWN: &[(&str, &str)] = &[
     ("sessions", "sessions"),
     ("snoozes", "snoozes"),
     ("treatments", "treatments"),
+    ("webhook_events", "webhook_events"),
 ];
 
 /// Leaves at least one row in every table that belongs to a patient; gives the app's token.
 async fn a_whole_life(stage: &Stage, name: &str) -> String {
+    let webhook = json!({"url": "http://127.0.0.1:9/", "types": ["treatment.planned"]});
+    stage.clinic("POST", "/v1/webhooks", Body::Json(&webhook)).await.expect(201);
     stage.patient(name).await;
     let event = json!({
         "event_id": format!("visit-{name}"), "patient_ref": name, "protocol": "microneedling",

@@ -91,6 +91,7 @@ struct Target {
     reminder: String,
     installation: String,
     signing_secret: String,
+    webhook: String,
 }
 
 impl Target {
@@ -103,6 +104,7 @@ impl Target {
             reminder: id(2),
             installation: format!("inst-nobody-{n}"),
             signing_secret: id(3),
+            webhook: id(4),
         }
     }
 
@@ -118,6 +120,7 @@ impl Target {
                 "id" if operation.path.starts_with("/v1/treatments/") => &self.treatment,
                 "id" if operation.path.starts_with("/v1/me/reminders/") => &self.reminder,
                 "id" if operation.path.starts_with("/v1/signing-secrets/") => &self.signing_secret,
+                "id" if operation.path.starts_with("/v1/webhooks/") => &self.webhook,
                 // Everybody may read the shipped protocols.
                 "slug" | "protocol" => "microneedling",
                 "kind" => "recall",
@@ -154,7 +157,10 @@ impl Target {
             "recordTreatment" => done("visit-isolated", &self.reference, stage.now()),
             "amendTreatment" => json!({"areas": ["face"]}),
             "bookNextSession" => json!({"at": "2026-12-22T11:00:00Z"}),
-            "createEnrolment" | "voidTreatment" | "createSigningSecret" => json!({}),
+            "createEnrolment" | "voidTreatment" | "createSigningSecret" | "replayWebhook" => {
+                json!({})
+            }
+            "createWebhook" => webhook(),
             "putMyDevice" => device("address-of-the-caller"),
             "patchMyPreferences" => json!({"exercise_hour": "19:00"}),
             "putMyConsent" => json!({"granted": false}),
@@ -174,9 +180,9 @@ impl Target {
         Some(body)
     }
 
-    fn names(&self) -> [&str; 5] {
-        let Self { reference, treatment, reminder, installation, signing_secret } = self;
-        [reference, treatment, reminder, installation, signing_secret]
+    fn names(&self) -> [&str; 6] {
+        let Self { reference, treatment, reminder, installation, signing_secret, webhook } = self;
+        [reference, treatment, reminder, installation, signing_secret, webhook]
     }
 }
 
@@ -197,6 +203,22 @@ struct World {
     dead_patient: [String; 2],
     /// What somebody at the clinic's own desk has in their cookie.
     desk: String,
+}
+
+/// A webhook that has nothing to tell.
+fn webhook() -> Value {
+    json!({"url": "https://hooks.example/", "types": ["course.completed"]})
+}
+
+/// The clinic's oldest webhook, made when there is none.
+async fn webhook_of(stage: &Stage, clinic: &str) -> String {
+    let (path, clinic) = ("/v1/webhooks", Some(clinic));
+    let known = stage.http.call("GET", path, clinic, Body::None).await.expect(200);
+    let found = match known["items"].get(0) {
+        Some(known) => known.clone(),
+        None => stage.http.call("POST", path, clinic, Body::Json(&webhook())).await.expect(201),
+    };
+    found["id"].as_str().unwrap().to_owned()
 }
 
 async fn revoke(stage: &Stage, token: &str) {
@@ -232,7 +254,9 @@ impl Person {
         let (treatment, reminder) = (text(&treated["treatment"]["id"]), text(&first["id"]));
         // A clinic has two at most: one is made where it is asked for.
         let signing_secret = Target::nobody(usize::from(u16::MAX)).signing_secret;
-        let objects = Target { reference, treatment, reminder, installation, signing_secret };
+        let webhook = webhook_of(stage, clinic).await;
+        let objects =
+            Target { reference, treatment, reminder, installation, signing_secret, webhook };
         Self { objects, token }
     }
 }

@@ -13,6 +13,7 @@ mod clients;
 mod http;
 mod process;
 mod protocols;
+mod receiver;
 mod stage;
 
 mod amend;
@@ -51,5 +52,6 @@ mod snooze;
 mod story;
 mod typescript_client;
 mod use_by;
+mod webhooks;
 mod why;
 mod wishes;

@@ -10,6 +10,7 @@ use aftercare::care::{self, dispatch};
 use aftercare::clock::Clock;
 use aftercare::locale::Locale;
 use aftercare::store::{Reminder, Store};
+use aftercare::webhook::Reach;
 use aftercare_api::{
     ApiConfig, ApiHandle, Limits, NewClinic, NothingElse, Rate, create_clinic, start as start_api,
 };
@@ -62,14 +63,7 @@ impl Stage {
         let clock = Arc::clone(&bed.clock) as Arc<dyn Clock>;
         let emulator = EmulatorConfig { clock, ..EmulatorConfig::default() };
         let fcm = Emulator::start(emulator).await.unwrap();
-        let account = ServiceAccount::from_json(&fcm.credentials_json()).unwrap();
-        let scheduler = SchedulerConfig {
-            base_url: Some(fcm.base_url().parse().unwrap()),
-            rate: None,
-            heartbeat: false,
-            ..SchedulerConfig::new(account)
-        };
-        let scheduler = Scheduler::start(bed.store.clone(), scheduler).unwrap();
+        let scheduler = Scheduler::start(bed.store.clone(), scheduling(&fcm)).unwrap();
         bed.store.write(care::seed_protocols).await.unwrap();
         let api = api(bed.store.clone(), None).await;
         let locale: Locale = "en".parse().unwrap();
@@ -85,6 +79,11 @@ impl Stage {
         let server = api(store, Some(self.api.public_url().to_owned())).await;
         let http = Http(server.addr());
         (server, http)
+    }
+
+    /// Another scheduler on the same database and FCM, as another process would have it.
+    pub(crate) async fn another_scheduler(&self) -> SchedulerHandle {
+        Scheduler::start(self.bed.again().await, scheduling(&self.fcm)).unwrap()
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -284,12 +283,23 @@ impl Push {
     }
 }
 
+fn scheduling(fcm: &EmulatorHandle) -> SchedulerConfig {
+    SchedulerConfig {
+        base_url: Some(fcm.base_url().parse().unwrap()),
+        rate: None,
+        heartbeat: false,
+        webhooks: Reach::LoopbackToo,
+        ..SchedulerConfig::new(ServiceAccount::from_json(&fcm.credentials_json()).unwrap())
+    }
+}
+
 async fn api(store: Store, public_url: Option<String>) -> ApiHandle {
     let rate = Rate::new(1_000_000, Duration::from_secs(1), 1_000_000);
     let config = ApiConfig {
         limits: Limits { credential: rate, bad_bearer: rate, failures: rate },
         workers: std::num::NonZeroUsize::new(1),
         public_url,
+        webhooks: Reach::LoopbackToo,
         ..ApiConfig::new(([127, 0, 0, 1], 0).into())
     };
     start_api(store, config, Arc::new(NothingElse), Arc::new(|| ())).await.unwrap()

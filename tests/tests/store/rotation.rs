@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 
 use aftercare::seal::{KeyFile, KeyId, MasterKey, UnderMaster};
 use aftercare::store::{AuditEntry, Replacement, Store, StoreError, StoreOptions};
+use aftercare::webhook::EventType;
 use aftercare_tests::bed::Bed;
 use aftercare_tests::envelope::{self, Key, derive, master_keys};
 use aftercare_tests::on_both_engines;
+use secrecy::ExposeSecret as _;
 
 use crate::fixtures::{HOUR, make_clinic, make_patient, make_treatment};
 
@@ -26,6 +28,9 @@ const NOT_UNDER_THE_MASTER: [&str; 8] = [
 const PATIENTS: usize = 450;
 /// What signs a clinic's events.
 const SECRET: &[u8] = b"a secret of a clinic's";
+
+/// Where a webhook leads.
+const URL: &str = "https://hooks.example/";
 
 /// The bed's database made anew, with a master key that is in a file.
 async fn with_key_file(bed: &Bed) -> (PathBuf, Store) {
@@ -57,7 +62,7 @@ async fn finish(mut replacement: Replacement) -> usize {
 }
 
 /// A clinic with so many patients, of whom the first has a treatment; two signing keys, of which one has
-/// lost its private half; and a signing secret.
+/// lost its private half; a signing secret, and a webhook.
 async fn fill(bed: &Bed, store: &Store, key_file: &Path, patients: usize) {
     let filled = store.write(move |tx| {
         let clinic = make_clinic(tx)?;
@@ -72,6 +77,7 @@ async fn fill(bed: &Bed, store: &Store, key_file: &Path, patients: usize) {
         tx.insert_signing_key("signing", b"private", b"public", now)?;
         tx.retire_signing_keys(now, "signing")?;
         tx.destroy_private_halves(now)?;
+        tx.insert_webhook(clinic.id, URL, &"whsec_x".into(), [EventType::PatientErased].into())?;
         let entry = AuditEntry { clinic_id: None, actor: "system", action: "x.y", subject: None };
         tx.append_audit(&entry)?;
         Ok::<_, StoreError>(clinic.id)
@@ -93,6 +99,7 @@ async fn fill(bed: &Bed, store: &Store, key_file: &Path, patients: usize) {
 async fn all_is_well(store: &Store, patients: usize) {
     let found = store.read(move |tx| {
         let clinic = tx.clinics()?.remove(0).id;
+        assert_eq!(tx.webhooks(clinic)?[0].url.expose_secret(), URL);
         for n in 0..patients {
             let reference = format!("P-{n}");
             let patient = tx.patient_by_ref(clinic, &reference)?.expect("found by its hash");
@@ -135,7 +142,9 @@ fn all_is_under(bed: &Bed, (id, master): (u8, Key)) {
     for what in UnderMaster::ALL {
         let purpose = match what {
             UnderMaster::PatientKey => "wrap patients' keys",
-            UnderMaster::SigningKey | UnderMaster::SigningSecret => "seal signing keys",
+            UnderMaster::SigningKey | UnderMaster::SigningSecret | UnderMaster::WebhookTarget => {
+                "seal signing keys"
+            }
             UnderMaster::IndexKey | UnderMaster::AuditKey => "wrap the database's keys",
         };
         let (key, column) = (derive(&master, purpose), what.column());
@@ -178,8 +187,12 @@ async fn a_master_key_is_replaced_while_servers_run_and_after_a_crash(bed: Bed) 
     added.await.unwrap();
 
     let again = open(&bed, &path).await.unwrap().replace_master_key().await.unwrap();
-    assert_eq!(again.left().await.unwrap(), 52);
-    assert_eq!(finish(again).await, PATIENTS - 400 + 2, "and a signing key and a secret");
+    assert_eq!(again.left().await.unwrap(), 53);
+    assert_eq!(
+        finish(again).await,
+        PATIENTS - 400 + 3,
+        "and a signing key, a secret and a webhook"
+    );
     let replaced = bed.query("SELECT subject FROM audit WHERE action = 'master-key.replaced'");
     assert_eq!(replaced, ["master-key:2"], "noted once");
 
@@ -326,7 +339,8 @@ async fn a_replacement_waits_for_whoever_goes_by_the_old_key() {
     }
     go_on.send(()).unwrap();
     slow.await.unwrap();
-    assert_eq!(replacing.await.unwrap(), 4, "two patients, a signing key and a secret");
+    let replaced = replacing.await.unwrap();
+    assert_eq!(replaced, 5, "two patients, a signing key, a secret and a webhook");
     all_is_under(&bed, master_keys(&path)[0]);
     all_is_well(&store, 2).await;
 }

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Attempt, Item, Settled, Tally, Trial, Verdict};
 use crate::care;
 use crate::care::case::reachable;
+use crate::care::webhooks::{Happening, tell};
 use crate::ids::{DeliveryId, LeaseId, PatientId, ReminderId};
 use crate::planner::{Reason, ReminderState};
 use crate::store::{Completion, Delivery, DeliveryState, DeviceState, Outcome, StoreError, Tx};
@@ -59,12 +60,14 @@ fn settle_reminders(
     let mine: BTreeSet<ReminderId> = tx.complete(lease, &completions)?.into_iter().collect();
     let mut rows = Vec::new();
     let mut parked = Vec::new();
+    let mut happenings = Vec::new();
     for (settled, outcome) in reminders.iter().zip(&endings) {
         if !mine.contains(&settled.item.reminder) {
             tally.lost += 1;
             continue;
         }
         count(tally, settled, outcome);
+        happenings.extend(happening(settled.item, outcome));
         if matches!(outcome, Outcome::NoDevice { .. }) {
             parked.push(settled.item);
         }
@@ -73,7 +76,21 @@ fn settle_reminders(
         write_attempts(tx, settled, apart, &mut rows)?;
     }
     tx.insert_deliveries(&rows)?;
+    tell(tx, &happenings)?;
     unpark(tx, &parked)
+}
+
+/// What a clinic may want to hear of an ending.
+fn happening(item: Item, outcome: &Outcome) -> Option<Happening> {
+    let Item { patient, reminder, .. } = item;
+    match outcome {
+        Outcome::Sent { .. } => Some(Happening::sent(patient, reminder)),
+        Outcome::NoDevice { .. } => Some(Happening::unreachable(patient, reminder)),
+        Outcome::Expired { reason } | Outcome::Failed { reason } => {
+            Some(Happening::failed(patient, reminder, Some(*reason)))
+        }
+        Outcome::Retry { .. } => None,
+    }
 }
 
 /// A phone that was registered while its patient's reminder was claimed found nothing that waits
@@ -273,6 +290,9 @@ fn replan(
         row.attempt_at = None;
         row.updated_at = now;
         tx.save_reminders(std::slice::from_ref(&row))?;
+        if late {
+            tell(tx, &[Happening::failed(item.patient, item.reminder, row.reason)])?;
+        }
     }
     tally.replanned += 1;
     if row.state == ReminderState::Expired {

@@ -46,6 +46,8 @@ documents!(
     serde_json::Value,
     BTreeMap<String, String>,
     BTreeSet<Area>,
+    BTreeSet<crate::webhook::EventType>,
+    crate::webhook::EventData,
     Vec<Member>,
     crate::store::Preferences,
     Said,

@@ -24,7 +24,7 @@ use uuid::Uuid;
 use crate::ids::{
     AmendmentId, AuditId, ClientSecretId, ClinicId, DeliveryId, DeviceId, EnrolmentId, LeaseId,
     PatientId, ProtocolId, RefreshTokenId, ReminderId, SessionId, SigningSecretId, SnoozeId,
-    StaffId, StaffSessionId, TreatmentId,
+    StaffId, StaffSessionId, TreatmentId, WebhookEventId, WebhookId,
 };
 use crate::locale::Locale;
 use crate::planner::{Reason, ReminderState};
@@ -180,6 +180,8 @@ ids!(
     StaffId,
     StaffSessionId,
     TreatmentId,
+    WebhookEventId,
+    WebhookId,
 );
 
 /// The id of a row of whichever table.
@@ -298,5 +300,7 @@ texts!(
     crate::store::ReceiptKind,
     crate::store::TreatmentState,
     crate::store::AmendmentKind,
+    crate::store::WebhookEventState,
+    crate::webhook::EventType,
 );
 texts!(TryFrom::try_from: StepId);

@@ -3,7 +3,7 @@
 use aftercare::care::{self, ReminderView, TreatmentCard};
 use aftercare::store::{
     Amendment, AuditRow, Calendar, Consent, Delivery, Device, Enrolment, Patient, Receipt,
-    Reminder, Session, Snooze,
+    Reminder, Session, Snooze, WebhookEvent,
 };
 use jiff::Timestamp;
 use secrecy::ExposeSecret as _;
@@ -11,7 +11,7 @@ use secrecy::ExposeSecret as _;
 use super::{
     Export, ExportedAmendment, ExportedCalendar, ExportedConsent, ExportedDeed, ExportedDelivery,
     ExportedDevice, ExportedEnrolment, ExportedPatient, ExportedReceipt, ExportedReminder,
-    ExportedSession, ExportedSnooze, ExportedTreatment, Reader,
+    ExportedSession, ExportedSnooze, ExportedTreatment, ExportedWebhookEvent, Reader,
 };
 use crate::dto::ClinicDto;
 
@@ -44,6 +44,7 @@ impl Export {
             enrolments: all(export.enrolments),
             calendars: all(export.calendar),
             sessions: all(export.sessions),
+            webhook_events: all(export.webhook_events),
             audit: all(export.audit),
         })
     }
@@ -158,6 +159,20 @@ impl From<Receipt> for ExportedReceipt {
 impl From<Snooze> for ExportedSnooze {
     fn from(snooze: Snooze) -> Self {
         Self { reminder_id: snooze.reminder_id.0, snooze: snooze.into() }
+    }
+}
+
+impl From<WebhookEvent> for ExportedWebhookEvent {
+    fn from(event: WebhookEvent) -> Self {
+        Self {
+            id: event.id.0,
+            kind: event.kind.to_string(),
+            treatment_id: event.data.treatment_id.map(|id| id.0),
+            reminder_id: event.data.reminder_id.map(|id| id.0),
+            state: event.state.to_string(),
+            created_at: event.created_at,
+            settled_at: event.settled_at,
+        }
     }
 }
 

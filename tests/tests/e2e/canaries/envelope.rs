@@ -24,12 +24,13 @@ pub(super) const COLUMNS: [(&str, &str, &str); 8] = [
 /// The keys that the database keeps; their row has no id of its own.
 pub(super) const KEPT: [&str; 2] = ["audit_key_wrapped", "index_key_wrapped"];
 /// The clinic's and the server's own.
-pub(super) const NOT_PATIENTS: [&str; 5] = [
+pub(super) const NOT_PATIENTS: [&str; 6] = [
     "server.audit_key_wrapped",
     "server.index_key_wrapped",
     "signing_keys.private_sealed",
     "signing_secrets.secret_sealed",
     "webhook_answers.body_sealed",
+    "webhooks.target_sealed",
 ];
 /// The column of the patients' own keys.
 const KEY: &str = "key_wrapped";

@@ -1,0 +1,50 @@
+-- Where clinics want to hear of what happens.
+CREATE TABLE webhooks (
+    id uuid PRIMARY KEY,
+    clinic_id uuid NOT NULL REFERENCES clinics (id) ON DELETE CASCADE,
+    -- The address, which may be a secret itself, and the secret that signs.
+    target_sealed bytea NOT NULL,
+    types jsonb NOT NULL,
+    created_at timestamptz NOT NULL,
+    -- The receiver said that it is gone for good.
+    disabled_at timestamptz
+);
+ALTER TABLE webhooks ALTER COLUMN target_sealed SET STATISTICS 0;
+CREATE INDEX webhooks_clinic ON webhooks (clinic_id);
+
+-- What is told to them, in the order in which it happened. Opaque ids only.
+CREATE TABLE webhook_events (
+    seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id uuid NOT NULL UNIQUE,
+    webhook_id uuid NOT NULL REFERENCES webhooks (id) ON DELETE CASCADE,
+    -- Whose events follow each other.
+    subject uuid NOT NULL,
+    -- None in the word of an erasure, which outlives the patient.
+    patient_id uuid REFERENCES patients (id) ON DELETE CASCADE,
+    kind text NOT NULL,
+    data jsonb NOT NULL,
+    -- What is told once and no more.
+    once text,
+    state text NOT NULL CHECK (state IN ('pending', 'delivered', 'failed')),
+    created_at timestamptz NOT NULL,
+    attempts integer NOT NULL,
+    -- While it is claimed, the end of the lease.
+    attempt_at timestamptz,
+    lease_id uuid,
+    give_up_at timestamptz NOT NULL,
+    settled_at timestamptz,
+    trouble text,
+    CHECK ((state = 'pending') = (attempt_at IS NOT NULL)),
+    CHECK ((state = 'pending') = (settled_at IS NULL)),
+    UNIQUE (webhook_id, once)
+);
+CREATE INDEX webhook_events_due ON webhook_events (webhook_id, attempt_at, seq) WHERE state = 'pending';
+CREATE INDEX webhook_events_order ON webhook_events (webhook_id, subject, seq) WHERE state = 'pending';
+CREATE INDEX webhook_events_failed ON webhook_events (webhook_id, settled_at, id) WHERE state = 'failed';
+CREATE INDEX webhook_events_settled ON webhook_events (settled_at) WHERE settled_at IS NOT NULL;
+CREATE INDEX webhook_events_patient ON webhook_events (patient_id) WHERE patient_id IS NOT NULL;
+
+-- Of the last session of a course that goes on: from when on the next one is due, and when that was told.
+ALTER TABLE treatments ADD COLUMN session_due_at timestamptz;
+ALTER TABLE treatments ADD COLUMN session_told_at timestamptz;
+CREATE INDEX treatments_session_due ON treatments (session_due_at) WHERE session_due_at IS NOT NULL;
