@@ -35,7 +35,7 @@ openapi:
 
 # Schemathesis against the real binary on both engines: 100,000 requests and more, another seed each time
 fuzz-api *ARGS:
-    cargo build -p aftercare-api
+    cargo build
     test -x target/schemathesis/bin/st || python3 -m venv target/schemathesis
     target/schemathesis/bin/pip install --quiet -r tests/schemathesis/requirements.txt
     target/schemathesis/bin/python tests/schemathesis/run.py --binary target/debug/aftercare \

@@ -230,6 +230,7 @@ fn build(
         app.configure(desk::routes)
             .default_service(web::to(routes::fallback))
             .wrap(from_fn(routes::refuse_unknown_query))
+            .wrap(from_fn(routes::refuse_nul))
             .wrap(from_fn(routes::head_as_get))
             .wrap(from_fn(cors::share))
             .wrap(headers(secure))

@@ -227,10 +227,14 @@ pub(crate) fn read_form(bytes: &[u8]) -> Result<Form, Problem> {
 }
 
 fn pairs(encoded: &[u8]) -> Result<Vec<(String, String)>, Problem> {
-    let malformed = || Problem::new(Code::MalformedRequest, "The parameters are not UTF-8 text");
+    let malformed =
+        || Problem::new(Code::MalformedRequest, "The parameters are not UTF-8 text without NUL");
     let text = std::str::from_utf8(encoded).map_err(|_| malformed())?;
     let parsed = web::Query::<Vec<(String, String)>>::from_query(text).map_err(|_| malformed())?;
-    Ok(parsed.into_inner())
+    let pairs = parsed.into_inner();
+    // PostgreSQL has no such character.
+    let has_nul = pairs.iter().any(|(name, value)| name.contains('\0') || value.contains('\0'));
+    if has_nul { Err(malformed()) } else { Ok(pairs) }
 }
 
 fn demand_media_type(request: &HttpRequest, wanted: &str) -> Result<(), Problem> {

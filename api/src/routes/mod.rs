@@ -123,6 +123,18 @@ pub(crate) async fn head_as_get<B: MessageBody>(
     next.call(request).await
 }
 
+/// Answers addresses with a NUL as those that lead nowhere: PostgreSQL has no such character.
+pub(crate) async fn refuse_nul<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    if request.path().contains("%00") {
+        let answer = refusal(request.path(), Problem::not_found());
+        return Ok(request.into_response(answer).map_into_right_body());
+    }
+    Ok(next.call(request).await?.map_into_left_body())
+}
+
 /// Refuses query parameters where something is changed and none is known: `?dry_run=true` must not be
 /// overlooked.
 pub(crate) async fn refuse_unknown_query<B: MessageBody + 'static>(

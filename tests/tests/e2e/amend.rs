@@ -126,6 +126,24 @@ async fn a_parameter_that_is_not_known_is_not_overlooked(bed: Bed) {
     assert_eq!(shown["treatment"], treatment["treatment"]);
 }
 
+/// PostgreSQL has no NUL: what holds one names nothing, on either engine.
+async fn a_nul_names_nothing(bed: Bed) {
+    let stage = Stage::set(bed).await;
+    let token = stage.clinic_token().await;
+    let form = "grant_type=client_credentials&client_id=x%00&client_secret=x";
+    stage.http.call("POST", "/v1/oauth/token", None, Body::Form(form)).await.expect(400);
+    for path in ["/v1/protocols/%00", "/v1/patients/a%00/timeline", "/calendar/%00.ics"] {
+        stage.http.call("GET", path, Some(&token), Body::None).await.problem(404, "not-found");
+    }
+    let path = "/v1/treatments?event_id=%00";
+    stage.http.call("GET", path, Some(&token), Body::None).await.expect(400);
+    let visit = json!({
+        "event_id": "visit", "patient": {"ref": "ana"}, "protocol": "\u{0}",
+        "completed_at": stage.now().to_string(),
+    });
+    stage.post(&visit).await.expect(422);
+}
+
 async fn a_correction_takes_a_claimed_reminder_back(bed: Bed) {
     let stage = Stage::set(bed).await;
     let treatment = stage.treated("ana").await;
@@ -281,6 +299,7 @@ on_both_engines!(
     a_voided_treatment_is_corrected_no_more,
     every_bad_field_of_a_correction_is_named,
     a_parameter_that_is_not_known_is_not_overlooked,
+    a_nul_names_nothing,
     a_correction_takes_a_claimed_reminder_back,
     notes_and_a_booking_take_nothing_back,
     a_next_session_is_booked_and_unbooked,
