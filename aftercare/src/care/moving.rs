@@ -2,7 +2,8 @@
 //! they move to it, one patient in one unit of work.
 //!
 //! A treatment is under way as long as one of its reminders is to come, or its version or the new one
-//! may still say something of it.
+//! may still say something of it. It moves to newer versions only, and to none that cannot be applied
+//! where it was.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,7 +11,6 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
-use super::amend::fit;
 use super::case::{Case, cases, locked_case};
 use super::each::each_patient;
 use super::plan::replan_amended;
@@ -20,7 +20,7 @@ use super::treatments::note;
 use crate::ids::{ClinicId, PatientId, ProtocolId, TreatmentId};
 use crate::planner::{Chart, Facts, Key, Message, Planned, plan};
 use crate::protocol::Protocol;
-use crate::store::{AuditEntry, ProtocolMove, Store, StoreError, TreatmentState, Tx};
+use crate::store::{AuditEntry, ProtocolMove, Store, StoreError, Treatment, TreatmentState, Tx};
 
 /// Patients that are looked up at once.
 const PAGE: i64 = 100;
@@ -28,10 +28,12 @@ const PAGE: i64 = 100;
 /// What a new version would change of what was not sent yet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Impact {
-    /// Patients with a treatment under way.
+    /// Patients with a treatment that would move.
     pub patients: u64,
-    /// Treatments under way.
+    /// Treatments that would move.
     pub treatments: u64,
+    /// Treatments under way that would stay as they are: the version knows none of their areas.
+    pub staying: u64,
     /// Reminders that would come besides.
     pub added: u64,
     /// Reminders that would come at another moment, or be worthless at another.
@@ -44,33 +46,37 @@ pub struct Impact {
     pub corrections: u64,
 }
 
-/// Which treatments are under way, seen from one version of their protocol.
+/// Which treatments are under way, seen from the version of their protocol that they may move to.
 #[derive(Debug)]
 pub(super) struct Underway {
-    /// The other versions.
+    /// The version.
+    to: Arc<Protocol>,
+    /// Those before it.
     pub(super) versions: Vec<ProtocolId>,
     /// Who ended later is under way whatever was sent.
     pub(super) since: Timestamp,
 }
 
-/// What is under way beside the version `of` of the protocol.
+/// What is under way beneath the version `to`; `id` is its own, once it is published.
 pub(super) fn running_of(
     tx: &mut Tx<'_>,
     clinic: ClinicId,
-    protocol: &Protocol,
-    of: Option<ProtocolId>,
+    to: Arc<Protocol>,
+    id: Option<ProtocolId>,
 ) -> Result<Underway, StoreError> {
-    let mut versions = tx.protocol_versions(clinic, &protocol.slug)?;
-    versions.retain(|id| Some(*id) != of);
+    let mut versions = tx.protocol_versions(clinic, &to.slug)?;
+    let place = versions.iter().position(|version| Some(*version) == id);
+    versions.truncate(place.unwrap_or(versions.len()));
     let others = protocols::by_id(tx, &versions)?;
-    let reach = others.values().map(|other| other.reach()).chain([protocol.reach()]).max();
+    let reach = others.values().map(|other| other.reach()).chain([to.reach()]).max();
     let since = reach.and_then(|reach| tx.now().checked_sub(reach).ok());
-    Ok(Underway { versions, since: since.unwrap_or(Timestamp::MIN) })
+    Ok(Underway { to, versions, since: since.unwrap_or(Timestamp::MIN) })
 }
 
 impl Underway {
-    /// The treatments of one patient that are under way.
-    fn of(&self, case: &Case) -> BTreeSet<TreatmentId> {
+    /// The treatments of one patient that are under way: those that can move, and those that cannot, as
+    /// the version knows none of their areas.
+    fn of(&self, case: &Case) -> (BTreeSet<TreatmentId>, BTreeSet<TreatmentId>) {
         let planned = |id: TreatmentId| {
             case.reminders.iter().any(|row| {
                 row.state.is_to_come()
@@ -82,7 +88,10 @@ impl Underway {
                 && self.versions.contains(&treatment.protocol_id)
                 && (treatment.completed_at > self.since || planned(treatment.id))
         });
-        running.map(|treatment| treatment.id).collect()
+        let (moving, staying): (Vec<_>, Vec<_>) =
+            running.partition(|treatment| !self.to.known(&treatment.areas).is_empty());
+        let ids = |of: Vec<&Treatment>| of.into_iter().map(|treatment| treatment.id).collect();
+        (ids(moving), ids(staying))
     }
 }
 
@@ -96,24 +105,23 @@ pub async fn protocol_impact(
     slug: String,
     document: Map<String, Value>,
 ) -> Result<Impact, PublishError> {
-    let (protocol, running) = store
+    let running = store
         .read(move |tx| {
             let draft = draft(tx, clinic, &slug, document)?;
             let same = draft.same.map(|record| record.id);
-            let running = running_of(tx, clinic, &draft.protocol, same)?;
-            Ok::<_, PublishError>((draft.protocol, Arc::new(running)))
+            Ok::<_, PublishError>(Arc::new(running_of(tx, clinic, draft.protocol, same)?))
         })
         .await?;
     let mut impact = Impact::default();
     let mut after = None;
     loop {
-        let (protocol, running) = (Arc::clone(&protocol), Arc::clone(&running));
+        let running = Arc::clone(&running);
         let page = store.read(move |tx| {
             let (versions, since) = (&running.versions, running.since);
             let ids = tx.running_patients(clinic, versions, since, after, PAGE)?;
             let found = cases(tx, &ids)?;
             let counts: Vec<_> =
-                found.iter().map(|case| impact_on(case, &running, &protocol, tx.now())).collect();
+                found.iter().map(|case| impact_on(case, &running, tx.now())).collect();
             Ok::<_, StoreError>((ids.last().copied(), counts))
         });
         let (last, counts) = page.await?;
@@ -127,14 +135,16 @@ pub async fn protocol_impact(
     }
 }
 
-fn impact_on(case: &Case, running: &Underway, to: &Arc<Protocol>, now: Timestamp) -> Impact {
-    let ids = running.of(case);
+fn impact_on(case: &Case, running: &Underway, now: Timestamp) -> Impact {
+    let (ids, staying) = running.of(case);
+    let count = |ids: &BTreeSet<_>| u64::try_from(ids.len()).unwrap_or(u64::MAX);
     let mut impact = Impact {
         patients: u64::from(!ids.is_empty()),
-        treatments: u64::try_from(ids.len()).unwrap_or(u64::MAX),
+        treatments: count(&ids),
+        staying: count(&staying),
         ..Impact::default()
     };
-    let facts = moved(&case.facts, &ids, to);
+    let facts = moved(&case.facts, &ids, &running.to);
     let planned = plan(&facts, now);
     let (old, new) = (Chart::of(&case.facts), Chart::of(&facts));
     let mut before: BTreeMap<_, _> = case
@@ -174,7 +184,7 @@ fn moved(facts: &Facts, ids: &BTreeSet<TreatmentId>, to: &Arc<Protocol>) -> Fact
     let mut facts = facts.clone();
     for treatment in facts.treatments.iter_mut().filter(|treatment| ids.contains(&treatment.id)) {
         treatment.protocol = Arc::clone(to);
-        treatment.areas = to.treated(&treatment.areas);
+        treatment.areas = to.known(&treatment.areas);
     }
     for row in &mut facts.standing {
         if row.members.iter().any(|member| ids.contains(&member.key.treatment)) {
@@ -188,6 +198,7 @@ impl Impact {
     fn add(&mut self, other: Self) {
         self.patients += other.patients;
         self.treatments += other.treatments;
+        self.staying += other.staying;
         self.added += other.added;
         self.moved += other.moved;
         self.reworded += other.reworded;
@@ -231,15 +242,14 @@ async fn follow(store: &Store, mut of: ProtocolMove) -> Result<u64, StoreError> 
     }
 }
 
-fn underway(tx: &mut Tx<'_>, of: &ProtocolMove) -> Result<(Arc<Protocol>, Underway), StoreError> {
+fn underway(tx: &mut Tx<'_>, of: &ProtocolMove) -> Result<Underway, StoreError> {
     let found = protocols::by_id(tx, &[of.protocol_id])?.remove(&of.protocol_id);
     let to = found.ok_or_else(|| StoreError::Corrupt("a version is gone".to_owned()))?;
-    let running = running_of(tx, of.clinic_id, &to, Some(of.protocol_id))?;
-    Ok((to, running))
+    running_of(tx, of.clinic_id, to, Some(of.protocol_id))
 }
 
 fn page(tx: &mut Tx<'_>, of: &ProtocolMove) -> Result<Vec<PatientId>, StoreError> {
-    let (_, running) = underway(tx, of)?;
+    let running = underway(tx, of)?;
     tx.running_patients(of.clinic_id, &running.versions, running.since, of.reached, PAGE)
 }
 
@@ -263,12 +273,12 @@ fn move_patient(
     of: &ProtocolMove,
 ) -> Result<bool, StoreError> {
     let Some(case) = locked_case(tx, patient)? else { return Ok(false) };
-    let (to, running) = underway(tx, of)?;
-    let ids = running.of(&case);
+    let running = underway(tx, of)?;
+    let (ids, _) = running.of(&case);
     for treatment in case.treatments.iter().filter(|treatment| ids.contains(&treatment.id)) {
         let mut moved = treatment.clone();
         moved.protocol_id = of.protocol_id;
-        fit(&mut moved, Some(&to));
+        moved.areas = running.to.known(&moved.areas);
         tx.amend_treatment(&case.patient, &moved)?;
         note(tx, &moved, "treatment.moved")?;
     }

@@ -53,7 +53,7 @@ pub enum Running {
     /// They stay under the version that they were recorded under.
     #[default]
     Stay,
-    /// They move to the new one, patient by patient.
+    /// Those under an older version move to it, patient by patient, where it can be applied.
     Move,
 }
 
@@ -64,7 +64,7 @@ pub struct Published {
     pub protocol: Arc<Protocol>,
     /// Whether it is new.
     pub new: bool,
-    /// How many patients are on their way to it.
+    /// How many patients are looked at for what can move to it.
     pub moving: i64,
 }
 
@@ -145,7 +145,7 @@ pub fn publish_protocol(
     };
     let mut moving = 0;
     if running == Running::Move {
-        let running = running_of(tx, clinic, &draft.protocol, Some(record.id))?;
+        let running = running_of(tx, clinic, Arc::clone(&draft.protocol), Some(record.id))?;
         moving = tx.count_running_patients(clinic, &running.versions, running.since)?;
     }
     if moving > 0 {

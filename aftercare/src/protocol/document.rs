@@ -447,11 +447,17 @@ impl Protocol {
         self.reviewed_by.is_none().then_some(Self::DRAFT)
     }
 
+    /// Those of the areas that it can be applied to.
+    #[must_use]
+    pub fn known(&self, areas: &BTreeSet<Area>) -> BTreeSet<Area> {
+        areas.intersection(&self.areas).cloned().collect()
+    }
+
     /// Where it was applied, of the areas that the protocol knows; the default when it knows none of
     /// them.
     #[must_use]
     pub fn treated(&self, areas: &BTreeSet<Area>) -> BTreeSet<Area> {
-        let known: BTreeSet<_> = areas.intersection(&self.areas).cloned().collect();
+        let known = self.known(areas);
         if known.is_empty() { self.default_areas.clone() } else { known }
     }
 

@@ -43,7 +43,8 @@ macro_rules! running {
 }
 
 impl Tx<'_> {
-    /// The ids of all versions of a protocol that the clinic's treatments can follow.
+    /// The ids of all versions of a protocol that the clinic's treatments can follow, the oldest first:
+    /// the shipped ones, then its own.
     ///
     /// # Errors
     /// When the database refuses.
@@ -55,7 +56,7 @@ impl Tx<'_> {
         with_conn!(self, |c| protocols::table
             .filter(protocols::slug.eq(slug))
             .filter(protocols::clinic_id.is_null().or(protocols::clinic_id.eq(Some(clinic))))
-            .order(protocols::id)
+            .order((protocols::clinic_id.is_not_null(), protocols::version))
             .select(protocols::id)
             .load(c))
     }

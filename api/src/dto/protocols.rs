@@ -107,7 +107,7 @@ impl FromFields for PublishQuery {
 pub struct PublishedProtocol {
     /// The version in use.
     pub protocol: ProtocolSummary,
-    /// How many patients are on their way to it.
+    /// How many patients are looked at for treatments that can move to it.
     #[schema(example = 12, minimum = 0)]
     pub moving: i64,
 }
@@ -359,12 +359,15 @@ impl From<PreviewSkip> for PreviewedSkip {
 /// What publishing a document with `running=move` would change of what was not sent yet.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 pub struct ProtocolImpact {
-    /// Patients with a treatment under way.
+    /// Patients with a treatment that would move.
     #[schema(example = 12)]
     pub patients: u64,
-    /// Treatments under way.
+    /// Treatments that would move.
     #[schema(example = 13)]
     pub treatments: u64,
+    /// Treatments under way that would stay under their version: this one knows none of their areas.
+    #[schema(example = 0)]
+    pub staying: u64,
     /// Reminders that would come besides.
     #[schema(example = 13)]
     pub added: u64,
@@ -387,6 +390,7 @@ impl From<Impact> for ProtocolImpact {
         Self {
             patients: impact.patients,
             treatments: impact.treatments,
+            staying: impact.staying,
             added: impact.added,
             moved: impact.moved,
             reworded: impact.reworded,

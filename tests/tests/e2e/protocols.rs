@@ -126,7 +126,7 @@ async fn what_is_under_way_moves_when_the_clinic_says_so(bed: Bed) {
     let impact = stage.clinic("POST", path, Body::Json(&own)).await.expect(200);
     // The one before exercise goes, the last words change, and both were told that makeup ends too early.
     let expected = json!({
-        "patients": 2, "treatments": 2, "added": 0, "moved": 0, "reworded": 4, "cancelled": 2,
+        "patients": 2, "treatments": 2, "staying": 0, "added": 0, "moved": 0, "reworded": 4, "cancelled": 2,
         "corrections": 2,
     });
     assert_eq!(impact, expected);
@@ -188,6 +188,55 @@ async fn a_move_goes_on_where_it_stopped(bed: Bed) {
     assert_eq!(moved.0.unwrap() + moved.1.unwrap(), 2, "each is moved once");
     assert_eq!(stage.version_of(&first).await, 2);
     assert_eq!(stage.bed.store.read(|tx| tx.protocol_moves()).await.unwrap(), []);
+}
+
+async fn nothing_is_moved_back_from_a_newer_version(bed: Bed) {
+    let stage = Stage::set(bed).await;
+    let first = stage.treated("ana").await;
+    let mut own = stage.own().await;
+    assert_eq!(stage.publish(&own, "?running=move").await.expect(201)["moving"], 1);
+    own["slots"]["when_to_call"]["en"] = json!("Call us at once.");
+    assert_eq!(stage.publish(&own, "").await.expect(201)["protocol"]["version"], 3);
+    let newer = stage.treated("rui").await;
+    assert_eq!(newer["treatment"]["protocol_version"], 3);
+    assert_eq!(care::move_running(&stage.bed.store).await.unwrap(), 1);
+    assert_eq!(stage.version_of(&first).await, 2);
+    assert_eq!(stage.version_of(&newer).await, 3);
+    // What stands at 2 can go on to 3, what stands at 3 is there.
+    assert_eq!(stage.publish(&own, "?running=move").await.expect(200)["moving"], 1);
+    assert_eq!(care::move_running(&stage.bed.store).await.unwrap(), 1);
+    assert_eq!(stage.version_of(&first).await, 3);
+}
+
+async fn a_treatment_stays_where_the_new_version_cannot_be_applied(bed: Bed) {
+    let stage = Stage::set(bed).await;
+    let face = stage.treated("ana").await;
+    stage.patient("rui").await;
+    stage.phone("rui", "rui").await;
+    let mut event = done("visit-rui", "rui", stage.now());
+    event["areas"] = json!(["face", "scalp"]);
+    let both = stage.post(&event).await.expect(201);
+    let before = stage.fates(&face).await;
+    let mut own = stage.own().await;
+    own["areas"] = json!(["scalp"]);
+    own["default_areas"] = json!(["scalp"]);
+    for rule in own["rules"].as_array_mut().unwrap() {
+        rule["areas"] = json!(["scalp"]);
+    }
+    let path = "/v1/protocols/microneedling/impact";
+    let impact = stage.clinic("POST", path, Body::Json(&own)).await.expect(200);
+    let counted = (&impact["patients"], &impact["treatments"], &impact["staying"]);
+    assert_eq!(counted, (&json!(1), &json!(1), &json!(1)));
+    assert_eq!(impact["corrections"], 0, "{impact}");
+    stage.publish(&own, "?running=move").await.expect(201);
+    assert_eq!(care::move_running(&stage.bed.store).await.unwrap(), 1);
+    assert_eq!(stage.version_of(&face).await, 1);
+    assert_eq!(stage.fates(&face).await, before);
+    let id = both["treatment"]["id"].as_str().unwrap();
+    let path = format!("/v1/treatments/{id}");
+    let moved = stage.clinic("GET", &path, Body::None).await.expect(200);
+    assert_eq!(moved["treatment"]["protocol_version"], 2);
+    assert_eq!(moved["treatment"]["areas"], json!(["scalp"]));
 }
 
 async fn a_voided_or_finished_treatment_is_not_under_way(bed: Bed) {
@@ -293,6 +342,8 @@ on_both_engines!(
     every_fault_of_a_document_is_named_at_once,
     what_is_under_way_moves_when_the_clinic_says_so,
     a_move_goes_on_where_it_stopped,
+    nothing_is_moved_back_from_a_newer_version,
+    a_treatment_stays_where_the_new_version_cannot_be_applied,
     a_voided_or_finished_treatment_is_not_under_way,
     a_clinic_calls_a_protocol_by_its_own_codes,
     a_protocol_is_tried_out_for_any_moment,
