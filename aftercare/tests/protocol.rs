@@ -116,6 +116,7 @@ fn a_longer_tag_falls_back_step_by_step() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of faults")]
 fn each_fault_is_named_where_it_stands() {
     let after = |text: &str| json!({"clock": "elapsed", "after": text});
     let cases = [
@@ -200,6 +201,36 @@ fn each_fault_is_named_where_it_stands() {
             "longer than the interval",
         ),
         ("/default_areas", json!([]), "/default_areas", "empty"),
+        ("/title/en", json!("Peel {n}"), "/title/en", "nothing fills in {n}"),
+        ("/steps/0/title/en", json!("{when_to_call}"), "/steps/0/title/en", "nothing fills in"),
+        ("/activities/makeup/en", json!("m".repeat(1_001)), "/activities/makeup/en", "1000 bytes"),
+        (
+            "/slots/when_to_call",
+            json!({"en": "Call {contact_phone", "es": "a", "pt": "b", "fr": "c"}),
+            "/slots/when_to_call/en",
+            "a brace",
+        ),
+        (
+            "/slots/when_to_call",
+            json!({"en": "Call {contact_phone}.", "es": "a", "pt": "b", "fr": "c"}),
+            "/slots/when_to_call/en",
+            "nothing fills in {contact_phone}",
+        ),
+        (
+            "/slots/when_to_call",
+            json!({"en": "e".repeat(1_001), "es": "a", "pt": "b", "fr": "c"}),
+            "/slots/when_to_call/en",
+            "1000 bytes",
+        ),
+        ("/slots/until", json!(null), "/slots/until", "by itself"),
+        ("/rules", json!(vec![microneedling()["rules"][0].clone(); 65]), "/rules", "at most 64"),
+        ("/steps", json!(vec![microneedling()["steps"][0].clone(); 65]), "/steps", "at most 64"),
+        (
+            "/steps/0/clauses",
+            json!(vec![json!({"rule": "hydrate"}); 33]),
+            "/steps/0/clauses",
+            "at most 32",
+        ),
         ("/slug", json!("Micro Needling"), "/slug", "lower-case"),
         ("/version", json!(0), "/version", "from 1 to"),
         ("/format", json!(2), "/format", "from 1 to 1"),
@@ -210,6 +241,45 @@ fn each_fault_is_named_where_it_stands() {
         let named = faults.iter().any(|fault| fault.pointer == at && fault.detail.contains(says));
         assert!(named, "{pointer}: wanted {at}: …{says}…, got {faults:#?}");
     }
+}
+
+/// Microneedling in Greek, of which each letter takes two bytes, as a clinic may write it that explains
+/// each rule.
+fn greek(sentences: usize) -> Value {
+    const WHY: &str = "Το δέρμα σας είναι ευαίσθητο και χρειάζεται χρόνο για να επουλωθεί σωστά. ";
+    let texts = |text: &str| json!({"el": text});
+    let mut document = microneedling();
+    document["locales"] = json!(["el"]);
+    document["title"] = texts("Μικροβελονισμός");
+    for name in ["activities", "slots"] {
+        for (_, text) in document[name].as_object_mut().unwrap() {
+            *text = if text.is_null() { Value::Null } else { texts("λέξη") };
+        }
+    }
+    for rule in document["rules"].as_array_mut().unwrap() {
+        let until = if rule["until"].is_null() { "" } else { "Ισχύει έως {until}." };
+        rule["text"] = texts("Αποφύγετε το μακιγιάζ.");
+        rule["push"] = texts(&format!("{}{until}", WHY.repeat(sentences)));
+    }
+    for step in document["steps"].as_array_mut().unwrap() {
+        step["title"] = texts("Μετά τη θεραπεία");
+        for clause in step["clauses"].as_array_mut().unwrap() {
+            if !clause["text"].is_null() {
+                clause["text"] = texts(WHY);
+            }
+        }
+    }
+    document
+}
+
+#[test]
+fn a_step_that_no_push_can_hold_is_refused_with_its_size() {
+    assert_eq!(faults(&greek(2)), [], "six rules of two sentences");
+    let faults = faults(&greek(4));
+    let start = faults.iter().find(|fault| fault.pointer == "/steps/0").unwrap();
+    assert!(start.detail.contains("bytes in \"el\", and a push holds 3000"), "{start}");
+    let morning = faults.iter().filter(|fault| fault.pointer == "/steps/3");
+    assert_eq!(morning.count(), 0, "one rule alone is short enough");
 }
 
 #[test]

@@ -113,8 +113,8 @@ pub(super) fn settle(
     Ok(())
 }
 
-/// Books the next session of a patient's course, or takes the booking back. `None` when the patient
-/// is not the clinic's, or has no such course.
+/// Books the next session of a patient's course, or takes the booking back; `protocol` is a name or a
+/// code of the clinic's. `None` when the patient is not the clinic's, or has no such course.
 ///
 /// # Errors
 /// As [`amend_treatment`].
@@ -126,9 +126,11 @@ pub fn book_next_session(
     booking: Booking,
 ) -> Result<Option<TreatmentView>, AmendError> {
     let Some(patient) = tx.patient_by_ref(clinic, reference)? else { return Ok(None) };
+    let named = protocols::named(tx, clinic, &[protocol.to_owned()])?;
+    let Some(protocol) = named else { return Ok(None) };
     let Some(case) = locked_case(tx, patient.id)? else { return Ok(None) };
     let speaks = |treatment: &&crate::planner::TreatmentFacts| {
-        treatment.protocol.slug == protocol
+        treatment.protocol.slug == protocol.slug
             && case.courses.get(&treatment.id).is_some_and(|course| course.latest)
     };
     let Some(latest) = case.facts.treatments.iter().find(speaks) else { return Ok(None) };

@@ -59,9 +59,9 @@ impl Case {
     }
 
     /// Why the patient hears no instructions at present; empty while they would.
-    fn unheard_at_all(&self) -> Vec<Unheard> {
+    fn unheard_at_all(&self, all_paused: bool) -> Vec<Unheard> {
         let withdrawn = (!self.facts.person.aftercare).then_some(Unheard::ConsentWithdrawn);
-        withdrawn.into_iter().chain(self.deaf()).collect()
+        withdrawn.into_iter().chain(self.deaf(all_paused)).collect()
     }
 }
 
@@ -76,13 +76,14 @@ pub fn desk_patient(
 ) -> Result<Option<DeskPatient>, StoreError> {
     let Some(id) = tx.patient_id_by_ref(clinic, reference)? else { return Ok(None) };
     let Some(case) = cases(tx, &[id])?.pop() else { return Ok(None) };
+    let all_paused = tx.all_paused()?;
     let mut last: Vec<&Treatment> = case.treatments.iter().collect();
     last.sort_by_key(|treatment| std::cmp::Reverse((treatment.recorded_at, treatment.id)));
     let treatments = last.into_iter().take(SHOWN).filter_map(|of| case.desk_treatment(of));
     Ok(Some(DeskPatient {
         id,
         reference: case.patient.reference.clone(),
-        unheard: case.unheard_at_all(),
+        unheard: case.unheard_at_all(all_paused),
         treatments: treatments.collect(),
     }))
 }
@@ -98,9 +99,10 @@ pub fn desk_session(
 ) -> Result<Option<DeskSession>, StoreError> {
     let Some(view) = treatment(tx, clinic, id)? else { return Ok(None) };
     let case = cases(tx, &[view.card.treatment.patient_id])?.pop();
+    let all_paused = tx.all_paused()?;
     Ok(case.and_then(|case| {
         let title = case.desk_treatment(&view.card.treatment)?.title;
-        Some(DeskSession { title, unheard: case.unheard_at_all(), view })
+        Some(DeskSession { title, unheard: case.unheard_at_all(all_paused), view })
     }))
 }
 

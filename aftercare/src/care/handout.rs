@@ -15,7 +15,7 @@ pub struct Handout {
     pub patient: PatientId,
     /// What the clinic calls the patient, so that pages are not mixed up. Personal: never logged.
     pub patient_ref: String,
-    /// The patient's current zone: hours are told in it.
+    /// The treatment's zone: hours are told in it.
     pub zone: Zone,
     /// Whom to call.
     pub clinic: ClinicCard,
@@ -46,7 +46,7 @@ pub fn handout(
     Ok(Some(Handout {
         patient: case.patient.id,
         patient_ref: case.patient.reference.clone(),
-        zone: case.facts.person.zone.clone(),
+        zone: facts.zone.clone(),
         clinic: case.clinic_card(),
         sheet: sheet(&case.facts, &case.courses, facts, wanted),
         reachable: case.facts.reachable,

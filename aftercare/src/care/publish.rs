@@ -16,6 +16,9 @@ use crate::protocol::{Area, Fault, Protocol};
 use crate::store::{AuditEntry, Clinic, ProtocolRecord, StoreError, Tx};
 use crate::zone::Zone;
 
+/// How far a version may be ahead of the last one, so that a slip does not use all numbers up.
+const VERSIONS_AHEAD: u64 = 1_000;
+
 /// Why a document is not taken, or not tried out.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
@@ -104,8 +107,11 @@ pub fn draft(
         fault("/slug", "must be the name in the address, or be left out".to_owned());
     }
     let version = document.get("version").and_then(Value::as_u64);
+    let most = u64::from(last) + VERSIONS_AHEAD;
     if version.is_some_and(|version| version <= u64::from(last)) {
         fault("/version", format!("must be greater than {last}, or be left out"));
+    } else if version.is_some_and(|version| version > most) {
+        fault("/version", format!("must be at most {most}, or be left out"));
     }
     match Protocol::parse(&document.to_string()) {
         Ok(protocol) if faults.is_empty() => {
@@ -158,7 +164,8 @@ pub fn publish_protocol(
 /// Gives a protocol the codes by which the clinic's software may call it, and no others.
 ///
 /// # Errors
-/// [`PublishError::Unknown`], [`PublishError::Taken`].
+/// [`PublishError::Unknown`], [`PublishError::Taken`]; where a code comes twice, [`PublishError::Faults`] with
+/// what is taken among them.
 pub fn name_protocol(
     tx: &mut Tx<'_>,
     clinic: ClinicId,
@@ -170,11 +177,27 @@ pub fn name_protocol(
         return Err(PublishError::Unknown);
     }
     let known = tx.aliases(clinic)?;
-    let mut taken = Vec::new();
+    let (mut taken, mut twice) = (Vec::new(), Vec::new());
+    let mut seen = BTreeSet::new();
     for (index, code) in codes.iter().enumerate() {
+        if !seen.insert(code) {
+            twice.push((index, "comes twice".to_owned()));
+            continue;
+        }
         let other = known.get(code).filter(|other| *other != slug).cloned();
         let named = tx.latest_protocol(clinic, code)?.map(|record| record.slug);
         taken.extend(other.or(named).map(|other| (index, other)));
+    }
+    if !twice.is_empty() {
+        let taken =
+            taken.into_iter().map(|(index, other)| (index, format!("{other} is called so")));
+        let mut faults: Vec<_> = twice.into_iter().chain(taken).collect();
+        faults.sort();
+        let fault = |(index, detail): (usize, String)| Fault {
+            pointer: format!("/aliases/{index}"),
+            detail,
+        };
+        return Err(PublishError::Faults(faults.into_iter().map(fault).collect()));
     }
     if !taken.is_empty() {
         return Err(PublishError::Taken(taken));

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::case::{Case, cases, key_of, reachable, unheard_on};
 use super::timeline::ReminderView;
 use crate::ids::{ClinicId, PatientId, ReminderId};
-use crate::planner::{Chart, Facts, Key, Planned, ReminderState, plan};
+use crate::planner::{Chart, Facts, Key, Member, Planned, ReminderState, plan};
 use crate::store::{Reminder, StoreError, Tx};
 use crate::words::words;
 
@@ -19,6 +19,8 @@ words! {
     Unheard {
         /// The patient withdrew consent to reminders of its kind.
         ConsentWithdrawn = "consent-withdrawn",
+        /// FCM refused the message for good: it is not tried again.
+        MessageRefused = "message-refused",
         /// The operator stopped sending.
         SendingPaused = "sending-paused",
         /// No phone is registered.
@@ -81,9 +83,10 @@ pub fn unheard(
     let mut patients: Vec<PatientId> = rows.iter().map(|row| row.patient_id).collect();
     patients.sort_unstable();
     patients.dedup();
+    let all_paused = tx.all_paused()?;
     let cases = cases(tx, &patients)?;
     let known: BTreeMap<PatientId, Listed> =
-        cases.iter().map(|case| (case.patient.id, Listed::of(case))).collect();
+        cases.iter().map(|case| (case.patient.id, Listed::of(case, all_paused))).collect();
     let items = rows.iter().filter_map(|row| known.get(&row.patient_id)?.unheard(row, now));
     Ok(UnheardPage { items: items.collect(), next })
 }
@@ -92,24 +95,34 @@ pub fn unheard(
 struct Listed<'c> {
     case: &'c Case,
     chart: Chart<'c>,
+    /// Whether nothing is sent to anybody.
+    all_paused: bool,
     /// What would be sent if the patient had withdrawn nothing; planned once it is asked for.
     if_consented: OnceCell<BTreeMap<Key, Planned>>,
 }
 
 impl<'c> Listed<'c> {
-    fn of(case: &'c Case) -> Self {
-        Self { case, chart: case.chart(), if_consented: OnceCell::new() }
+    fn of(case: &'c Case, all_paused: bool) -> Self {
+        Self { case, chart: case.chart(), all_paused, if_consented: OnceCell::new() }
     }
 
     /// Why a reminder is not going to be heard, if it is wanted at all; `None` when it is heard.
     fn unheard(&self, row: &Reminder, now: Timestamp) -> Option<UnheardReminder> {
-        let mut reasons = self.case.deaf();
+        let mut reasons = self.case.deaf(self.all_paused);
         let mut row = row.clone();
-        if row.state == ReminderState::Skipped {
-            let wanted = self.if_consented.get_or_init(|| self.case.if_consented(now));
-            let planned = wanted.get(&key_of(&row))?;
-            restore(&mut row, planned);
-            reasons.insert(0, Unheard::ConsentWithdrawn);
+        match row.state {
+            ReminderState::Skipped => {
+                let wanted = self.if_consented.get_or_init(|| self.case.if_consented(now));
+                let planned = wanted.get(&key_of(&row))?;
+                restore(&mut row, planned);
+                reasons.insert(0, Unheard::ConsentWithdrawn);
+            }
+            ReminderState::Failed => {
+                let wanted = |member: &Member| self.chart.unwanted(&member.key).is_none();
+                row.members.iter().any(wanted).then_some(())?;
+                reasons.insert(0, Unheard::MessageRefused);
+            }
+            _ => {}
         }
         if reasons.is_empty() {
             return None;
@@ -125,9 +138,9 @@ impl<'c> Listed<'c> {
 
 impl Case {
     /// Why no push at all is heard at present; empty while one would be.
-    pub(super) fn deaf(&self) -> Vec<Unheard> {
+    pub(super) fn deaf(&self, all_paused: bool) -> Vec<Unheard> {
         let mut reasons = Vec::new();
-        if self.clinic.paused {
+        if self.clinic.paused || all_paused {
             reasons.push(Unheard::SendingPaused);
         }
         if self.devices.is_empty() {

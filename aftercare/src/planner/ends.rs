@@ -57,6 +57,12 @@ impl<'f> Ends<'f> {
         self.0.get(rule)?.last().map(|latest| latest.end)
     }
 
+    /// The treatment that the rule holds for without an end, and the rule as it has it.
+    pub(super) fn open(&self, rule: &RuleId) -> Option<(&'f TreatmentFacts, &'f Rule)> {
+        let last = self.0.get(rule)?.last().filter(|latest| latest.end == End::Open)?;
+        Some((last.treatment, last.treatment.protocol.rule(rule)?))
+    }
+
     /// The rule's latest end over the treatments that were recorded by then, and the treatment that it
     /// holds so long for.
     pub(super) fn known_at(

@@ -47,14 +47,19 @@ impl<'f> Chart<'f> {
         Some(Said { title: message.title, body: message.body, rule_ids: message.rule_ids, until })
     }
 
-    /// The same, for showing what is not going to be sent: at least the heading is always there.
+    /// The same, for showing what is not going to be sent: at least the heading is always there. Of a step
+    /// that the protocol has no more, the protocol's name is.
     #[must_use]
     pub fn describe(&self, steps: &[Key], at: Timestamp) -> Message {
         self.message(steps, at).unwrap_or_else(|| {
-            let step = steps.first().and_then(|key| self.step(key)).map(|(_, step)| step);
-            let title = step.map(|step| step.title.get(&self.facts.person.locale).to_owned());
+            let first = steps.first();
+            let step = first.and_then(|key| self.step(key)).map(|(_, step)| step);
+            let treatment = first.and_then(|key| self.treatment(key.treatment));
+            let of_step = step.map(|step| &step.title);
+            let title = of_step.or_else(|| treatment.map(|treatment| &treatment.protocol.title));
+            let locale = &self.facts.person.locale;
             Message {
-                title: title.unwrap_or_default(),
+                title: title.map(|title| title.get(locale).to_owned()).unwrap_or_default(),
                 body: String::new(),
                 rule_ids: step.map(rules_of).unwrap_or_default(),
             }
@@ -135,8 +140,14 @@ impl Speech<'_> {
         {
             return None;
         }
-        let texts = clause.text.as_ref().or_else(|| rule.map(|rule| &rule.push))?;
         let locale = &facts.person.locale;
+        let texts = clause.text.as_ref().or_else(|| rule.map(|rule| &rule.push))?;
+        // A rule without an end is said in the words of the treatment that has it so.
+        let open = clause.when.rule().and_then(|id| ends.open(id));
+        let (treatment, texts) = match open.filter(|_| texts.get(locale).contains("{until}")) {
+            Some((treatment, rule)) => (treatment, &rule.push),
+            None => (treatment, texts),
+        };
         let words = Words::of(texts.locale_for(locale));
         let zone = facts.person.zone.tz();
         let until = || match ends.get(clause.when.rule()?)? {

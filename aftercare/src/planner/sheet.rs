@@ -14,6 +14,7 @@ use super::{CourseState, Facts, Restriction, TreatmentFacts, of_treatment};
 use crate::ids::TreatmentId;
 use crate::locale::Locale;
 use crate::protocol::{Area, RuleKind};
+use crate::zone::Zone;
 
 /// One treatment in words, in one language.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,8 +25,10 @@ pub struct Sheet {
     pub headings: &'static Headings,
     /// What was done.
     pub treatment: String,
-    /// When, on the wall of the treatment's zone.
+    /// When, on the wall of the treatment's zone, as all hours of the page are.
     pub done: String,
+    /// Whose wall that is; `None` where the patient's clocks show the same hours.
+    pub hours: Option<String>,
     /// Where on the body.
     pub areas: Vec<String>,
     /// Which session it was, and of how many; `None` where there is no course.
@@ -73,6 +76,8 @@ pub struct Headings {
     pub draft: &'static str,
     /// What the page is not.
     pub disclaimer: &'static str,
+    /// `{zone}` is the place whose clocks the page goes by.
+    hours: &'static str,
     /// `{n}` and `{of}` are numbers.
     session: &'static str,
     /// Of a session that is not booked; `{day}` is the first day that it may be on.
@@ -96,6 +101,7 @@ const ENGLISH: Headings = Headings {
     draft: "Draft: nobody at the clinic has reviewed these texts yet.",
     disclaimer: "These are your clinic’s rules for after the treatment. This page is not a medical device and \
         does not replace medical advice.",
+    hours: "All hours on this page are those of {zone}.",
     session: "Session {n} of {of}",
     not_booked: "Not booked yet; from {day}.",
     areas: &[],
@@ -116,6 +122,7 @@ const SPANISH: Headings = Headings {
     draft: "Borrador: nadie de la clínica ha revisado todavía estos textos.",
     disclaimer: "Son las indicaciones de tu clínica para después del tratamiento. Esta hoja no es un producto \
         sanitario ni sustituye el consejo médico.",
+    hours: "Todas las horas de esta hoja son las de {zone}.",
     session: "Sesión {n} de {of}",
     not_booked: "Aún sin reservar; a partir del {day}.",
     areas: &[
@@ -148,6 +155,7 @@ const PORTUGUESE: Headings = Headings {
     draft: "Rascunho: ainda ninguém da clínica reviu estes textos.",
     disclaimer: "São as indicações da sua clínica para depois do tratamento. Esta folha não é um dispositivo \
         médico nem substitui o conselho médico.",
+    hours: "Todas as horas desta folha são as de {zone}.",
     session: "Sessão {n} de {of}",
     not_booked: "Ainda por marcar; a partir de {day}.",
     areas: &[
@@ -180,6 +188,7 @@ const FRENCH: Headings = Headings {
     draft: "Brouillon : personne à la clinique n’a encore relu ces textes.",
     disclaimer: "Ce sont les consignes de votre clinique pour après le soin. Cette fiche n’est pas un dispositif \
         médical et ne remplace pas un avis médical.",
+    hours: "Toutes les heures de cette fiche sont celles de {zone}.",
     session: "Séance {n} sur {of}",
     not_booked: "Pas encore réservée ; à partir du {day}.",
     areas: &[
@@ -211,7 +220,7 @@ impl Headings {
 
     /// What to do with the code that ends then, on the wall of `zone`.
     #[must_use]
-    pub fn scan(&self, locale: &Locale, until: Timestamp, zone: &crate::zone::Zone) -> String {
+    pub fn scan(&self, locale: &Locale, until: Timestamp, zone: &Zone) -> String {
         self.scan.replace("{until}", &Words::of(locale).dated(until, zone.tz()))
     }
 
@@ -249,6 +258,8 @@ pub fn sheet(
         headings,
         treatment: protocol.title.get(&locale).to_owned(),
         done: words.dated(treatment.completed_at, treatment.zone.tz()),
+        hours: (facts.person.zone != treatment.zone)
+            .then(|| headings.hours.replace("{zone}", &place(&treatment.zone))),
         areas: treatment.areas.iter().map(|area| headings.area(area).to_owned()).collect(),
         session: course.map(|course| numbers(headings.session, course.session, course.of)),
         avoid: of_kind(RuleKind::Avoid),
@@ -263,14 +274,22 @@ pub fn sheet(
     }
 }
 
-/// A rule with its hour, on the patient's wall.
+/// What a zone is called among people, and its name: "New York (`America/New_York`)".
+fn place(zone: &Zone) -> String {
+    match zone.name().rsplit_once('/') {
+        Some((_, city)) => format!("{} ({})", city.replace('_', " "), zone.name()),
+        None => zone.name().to_owned(),
+    }
+}
+
+/// A rule with its hour, on the wall of the treatment's zone: paper stays where it was printed.
 fn rule(
     facts: &Facts,
     treatment: &TreatmentFacts,
     held: &Restriction,
     words: &'static Words,
 ) -> String {
-    let until = held.until.map(|until| words.printed(until, facts.person.zone.tz()));
+    let until = held.until.map(|until| words.printed(until, treatment.zone.tz()));
     match (until, treatment.protocol.rule(&held.rule)) {
         (Some(until), Some(rule)) => fill(rule.push.get(&facts.person.locale), |word| match word {
             "until" => Some(until.clone()),
@@ -306,6 +325,7 @@ mod tests {
             for (text, names) in [
                 (headings.scan, &["{until}"][..]),
                 (headings.session, &["{n}", "{of}"]),
+                (headings.hours, &["{zone}"]),
                 (headings.not_booked, &["{day}"]),
             ] {
                 assert!(names.iter().all(|name| text.contains(name)), "{text}");

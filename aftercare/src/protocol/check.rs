@@ -12,9 +12,11 @@ use super::document::{
 use super::read::Read;
 use super::reader::Faults;
 use crate::planner::Anchor;
+use crate::strict_json::member;
 
 /// The parts of a document that name each other; what could not be read is left out.
 pub(super) struct Parts<'p> {
+    pub(super) title: Option<&'p Texts>,
     pub(super) areas: Option<&'p BTreeSet<Area>>,
     pub(super) default_areas: Option<&'p BTreeSet<Area>>,
     pub(super) activities: Option<&'p BTreeMap<String, Texts>>,
@@ -30,8 +32,12 @@ const MAX_SPREAD: SignedDuration = SignedDuration::from_mins(5);
 /// FCM takes 4,096 bytes for a whole message; a sentence of this length leaves room for others.
 const MAX_TEXT: usize = 1_000;
 
+/// What is filled in from the treatment; no slot is called so.
+const MOMENTS: [&str; 4] = ["until", "session", "of", "appointment"];
+
 impl Parts<'_> {
     pub(super) fn check(&self, faults: &mut Faults) {
+        self.check_names(faults);
         self.check_areas(faults, "/default_areas", self.default_areas);
         let mut seen = BTreeSet::new();
         for (pointer, rule) in read(self.rules) {
@@ -61,6 +67,27 @@ impl Parts<'_> {
                 faults.add(&format!("{pointer}/id"), detail);
             }
             self.check_step(faults, pointer, step);
+        }
+        self.check_limits(faults);
+    }
+
+    /// What a protocol, its activities and its slots are called and hold: words that are said as they
+    /// stand.
+    fn check_names(&self, faults: &mut Faults) {
+        if let Some(title) = self.title {
+            check_plain(faults, "/title", title);
+        }
+        for (name, texts) in self.activities.into_iter().flatten() {
+            check_plain(faults, &member("/activities", name), texts);
+        }
+        for (name, texts) in self.slots.into_iter().flatten() {
+            let pointer = member("/slots", name);
+            if MOMENTS.contains(&name.as_str()) {
+                faults.add(&pointer, format!("{{{name}}} is filled in by itself"));
+            }
+            if let Some(texts) = texts {
+                check_plain(faults, &pointer, texts);
+            }
         }
     }
 
@@ -112,25 +139,12 @@ impl Parts<'_> {
     /// Every `{word}` of a text must be one that can be filled in there.
     fn check_words(&self, faults: &mut Faults, pointer: &str, texts: &Texts, allowed: &[&str]) {
         let Some(slots) = self.slots else { return };
-        for (locale, text) in &texts.by_locale {
-            let pointer = format!("{pointer}/{locale}");
-            if text.len() > MAX_TEXT {
-                faults.add(&pointer, format!("a text has at most {MAX_TEXT} bytes"));
-            }
-            match placeholders(text) {
-                None => faults.add(&pointer, "a brace is not closed, or not opened"),
-                Some(words) => {
-                    let known = |word: &&str| allowed.contains(word) || slots.contains_key(*word);
-                    for word in words.into_iter().filter(|word| !known(word)) {
-                        faults.add(&pointer, format!("nothing fills in {{{word}}} here"));
-                    }
-                }
-            }
-        }
+        let known = |word: &str| allowed.contains(&word) || slots.contains_key(word);
+        check_text(faults, pointer, texts, known);
     }
 
     fn check_step(&self, faults: &mut Faults, pointer: &str, step: &Step) {
-        self.check_words(faults, &format!("{pointer}/title"), &step.title, &[]);
+        check_plain(faults, &format!("{pointer}/title"), &step.title);
         let due = format!("{pointer}/due");
         match step.due {
             Moment::AfterDue { .. } => {
@@ -242,17 +256,40 @@ impl Parts<'_> {
         }
     }
 
-    fn rule(&self, id: &RuleId) -> Option<&Rule> {
+    pub(super) fn rule(&self, id: &RuleId) -> Option<&Rule> {
         read(self.rules).map(|(_, rule)| rule).find(|rule| &rule.id == id)
     }
 }
 
-fn read<T>(items: &Read<T>) -> impl Iterator<Item = (&str, &T)> {
+/// A text in which nothing is filled in.
+fn check_plain(faults: &mut Faults, pointer: &str, texts: &Texts) {
+    check_text(faults, pointer, texts, |_| false);
+}
+
+/// A text that is short enough, and each `{word}` of which is known.
+fn check_text(faults: &mut Faults, pointer: &str, texts: &Texts, known: impl Fn(&str) -> bool) {
+    for (locale, text) in &texts.by_locale {
+        let pointer = format!("{pointer}/{locale}");
+        if text.len() > MAX_TEXT {
+            faults.add(&pointer, format!("a text has at most {MAX_TEXT} bytes"));
+        }
+        match placeholders(text) {
+            None => faults.add(&pointer, "a brace is not closed, or not opened"),
+            Some(words) => {
+                for word in words.into_iter().filter(|word| !known(word)) {
+                    faults.add(&pointer, format!("nothing fills in {{{word}}} here"));
+                }
+            }
+        }
+    }
+}
+
+pub(super) fn read<T>(items: &Read<T>) -> impl Iterator<Item = (&str, &T)> {
     items.iter().filter_map(|(pointer, item)| Some((pointer.as_str(), item.as_ref()?)))
 }
 
 /// The words in braces; `None` when the braces do not pair.
-fn placeholders(text: &str) -> Option<Vec<&str>> {
+pub(super) fn placeholders(text: &str) -> Option<Vec<&str>> {
     let mut words = Vec::new();
     let mut rest = text;
     while let Some(open) = rest.find(['{', '}']) {

@@ -6,6 +6,7 @@
 
 mod check;
 mod document;
+mod limits;
 mod read;
 mod reader;
 
@@ -13,6 +14,7 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, LazyLock};
 
 pub use document::*;
+pub use limits::{WORDS_MAX, bytes_in_json};
 pub use reader::Fault;
 
 use reader::{Faults, Node};

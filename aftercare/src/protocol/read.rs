@@ -57,6 +57,7 @@ pub(super) fn protocol(faults: &mut Faults, node: &Node) -> Option<Protocol> {
 
     let (rules, steps) = (rules.unwrap_or_default(), steps.unwrap_or_default());
     let parts = Parts {
+        title: title.as_ref(),
         areas: areas.as_ref(),
         default_areas: default_areas.as_ref(),
         activities: activities.as_ref(),

@@ -47,7 +47,7 @@ pub struct Clinic {
     pub slots: BTreeMap<String, String>,
     /// How much its pushes say at most.
     pub push_content: PushContent,
-    /// Whether nothing is sent at the moment; intake goes on.
+    /// Whether the operator paused this clinic: nothing is sent, intake goes on.
     pub paused: bool,
     /// When it was made.
     #[diesel(serialize_as = At, deserialize_as = At)]
@@ -234,22 +234,15 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Pauses or resumes sending, of one clinic or of all; gives how many clinics there were.
+    /// Pauses or resumes sending of one clinic; false when there is none. It is paused as long as all are,
+    /// too ([`Tx::set_all_paused`]).
     ///
     /// # Errors
     /// When the database refuses.
-    pub fn set_paused(
-        &mut self,
-        clinic: Option<ClinicId>,
-        paused: bool,
-    ) -> Result<usize, StoreError> {
-        if let Some(id) = clinic {
-            return with_conn!(self, |c| diesel::update(clinics::table.find(id))
-                .set(clinics::paused.eq(paused))
-                .execute(c));
-        }
-        with_conn!(self, |c| diesel::update(clinics::table)
+    pub fn set_paused(&mut self, clinic: ClinicId, paused: bool) -> Result<bool, StoreError> {
+        let changed = with_conn!(self, |c| diesel::update(clinics::table.find(clinic))
             .set(clinics::paused.eq(paused))
-            .execute(c))
+            .execute(c))?;
+        Ok(changed > 0)
     }
 }

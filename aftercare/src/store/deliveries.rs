@@ -119,6 +119,7 @@ impl Tx<'_> {
                 WHERE d.state = 'retry' AND d.retry_at <= $1
                   AND (d.lease_id IS NULL OR d.leased_until <= $1)
                   AND r.clinic_id NOT IN (SELECT id FROM clinics WHERE paused)
+                  AND NOT EXISTS (SELECT 1 FROM server WHERE sending_paused)
                 ORDER BY d.retry_at, d.id LIMIT $2 {lock})
              UPDATE deliveries SET lease_id = $3, leased_until = $4
              WHERE id IN (SELECT id FROM due)

@@ -105,14 +105,13 @@ impl Tx<'_> {
         clinic: ClinicId,
         slug: &str,
     ) -> Result<Option<ProtocolRecord>, StoreError> {
-        let newest: Vec<ProtocolRecord> = with_conn!(self, |c| protocols::table
+        with_conn!(self, |c| protocols::table
             .filter(protocols::slug.eq(slug))
             .filter(protocols::clinic_id.is_null().or(protocols::clinic_id.eq(Some(clinic))))
-            .order(protocols::version.desc())
+            .order((protocols::clinic_id.is_null(), protocols::version.desc()))
             .select(ProtocolRecord::as_select())
-            .load(c))?;
-        let own = newest.iter().position(|record| record.clinic_id.is_some());
-        Ok(newest.into_iter().nth(own.unwrap_or(0)))
+            .first(c)
+            .optional())
     }
 
     /// The latest version of each protocol that this clinic can use, by name.

@@ -114,6 +114,7 @@ impl Tx<'_> {
                 SELECT id FROM reminders
                 WHERE state = 'planned' AND attempt_at <= $1
                   AND clinic_id NOT IN (SELECT id FROM clinics WHERE paused)
+                  AND NOT EXISTS (SELECT 1 FROM server WHERE sending_paused)
                 ORDER BY attempt_at, id LIMIT $2 {lock})
              UPDATE reminders SET state = 'claimed', lease_id = $3, leased_until = $4,
                 attempts = attempts + 1, updated_at = $1
@@ -236,6 +237,7 @@ impl Tx<'_> {
              WHERE d.state = 'retry' AND d.retry_at IS NOT NULL
                AND (d.leased_until IS NULL OR d.leased_until <= $1)
                AND r.clinic_id NOT IN (SELECT id FROM clinics WHERE paused)
+               AND NOT EXISTS (SELECT 1 FROM server WHERE sending_paused)
              ORDER BY d.retry_at, d.id LIMIT 1";
         let first = self.first_attempt_at()?;
         let now = At(self.now);
@@ -250,6 +252,7 @@ impl Tx<'_> {
         const FIRST: &str = "SELECT attempt_at AS next FROM reminders
              WHERE state = 'planned'
                AND clinic_id NOT IN (SELECT id FROM clinics WHERE paused)
+               AND NOT EXISTS (SELECT 1 FROM server WHERE sending_paused)
              ORDER BY attempt_at, id LIMIT 1";
         let first: Option<Next> = with_conn!(self, |c| sql_query(FIRST).get_result(c).optional())?;
         Ok(first.map(|first| first.next))

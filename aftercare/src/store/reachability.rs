@@ -15,9 +15,10 @@ use crate::ids::{ClinicId, ReminderId};
 /// [`crate::care`] says so of a device in the same words.
 const UNHEARD: &str = "SELECT r.* FROM reminders r
      WHERE r.clinic_id = $1
-       AND (state IN ('planned', 'claimed') OR (state = 'skipped' AND reason = 'consent'))
+       AND (state IN ('planned', 'claimed', 'failed') OR (state = 'skipped' AND reason = 'consent'))
        AND r.due_at <= $2 AND r.use_by > $3 AND (r.due_at, r.id) > ($4, $5)
-       AND (r.state = 'skipped'
+       AND (r.state IN ('skipped', 'failed')
+         OR EXISTS (SELECT 1 FROM server WHERE sending_paused)
          OR EXISTS (SELECT 1 FROM clinics c WHERE c.id = r.clinic_id AND c.paused)
          OR NOT EXISTS (SELECT 1 FROM devices d WHERE d.patient_id = r.patient_id
                         AND d.state = 'active' AND d.notifications_enabled))
@@ -25,8 +26,8 @@ const UNHEARD: &str = "SELECT r.* FROM reminders r
 
 impl Tx<'_> {
     /// Up to `limit` reminders of a clinic that are due by `until` and still of use, and that no phone
-    /// would show: planned ones without one, those of a paused clinic, and those that withdrawn
-    /// consent left out. By due moment, from after the cursor: the (`due_at`, `id`) of the last one of
+    /// would show: planned ones without one, those of a paused clinic, those that FCM refused for good,
+    /// and those that withdrawn consent left out. By due moment, from after the cursor: the (`due_at`, `id`) of the last one of
     /// the page before.
     ///
     /// # Errors

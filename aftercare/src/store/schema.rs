@@ -5,7 +5,7 @@
 use diesel::{allow_tables_to_appear_in_same_query, joinable, table};
 
 table! {
-    use diesel::sql_types::{Binary, Integer, Nullable};
+    use diesel::sql_types::{Binary, Bool, Integer, Nullable};
     use crate::store::sql::Instant;
     server (id) {
         id -> Integer,
@@ -15,6 +15,7 @@ table! {
         index_key_wrapped -> Nullable<Binary>,
         audit_key_wrapped -> Nullable<Binary>,
         audit_head_logged_at -> Nullable<Instant>,
+        sending_paused -> Bool,
     }
 }
 

@@ -1,5 +1,5 @@
-//! Which master key this database belongs to, the keys that it keeps wrapped under it, and whether it
-//! takes writes.
+//! Which master key this database belongs to, the keys that it keeps wrapped under it, whether it
+//! takes writes, and whether anything is sent.
 
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
@@ -98,6 +98,28 @@ impl Tx<'_> {
         let id = KeyId::try_from(id).map_err(|_| StoreError::WrongKey)?;
         let known = self.master.check(id)?;
         if known.as_bytes() == check { Ok(id) } else { Err(StoreError::WrongKey) }
+    }
+
+    /// Pauses or resumes all sending, also of clinics that are made later. Clinics that are paused one by one
+    /// stay so.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn set_all_paused(&mut self, paused: bool) -> Result<(), StoreError> {
+        with_conn!(self, |c| diesel::update(server::table)
+            .set(server::sending_paused.eq(paused))
+            .execute(c))?;
+        Ok(())
+    }
+
+    /// Whether all sending is paused.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn all_paused(&mut self) -> Result<bool, StoreError> {
+        let paused: Option<bool> =
+            with_conn!(self, |c| server::table.select(server::sending_paused).first(c).optional())?;
+        Ok(paused.unwrap_or(false))
     }
 
     /// Writes something that nobody reads. SQLite leaves alone what would not change, so there it is

@@ -1,6 +1,7 @@
 //! What must hold of every plan, whatever the facts.
 
-use aftercare::planner::{Chart, Facts, diff, in_force, plan};
+use aftercare::planner::{Chart, Facts, Key, diff, in_force, plan};
+use aftercare::protocol::Condition;
 use aftercare::protocol::shipped;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use proptest::prelude::*;
@@ -56,6 +57,36 @@ proptest! {
             let held = in_force(&facts, reminder.due_at);
             for rule in reminder.rule_ids.iter().filter(|rule| rule.as_str() != "next-session") {
                 prop_assert!(held.iter().any(|held| &held.rule == rule), "{rule} at {}", reminder.due_at);
+            }
+        }
+    }
+
+    /// Whatever treatments overlap, also one that has a rule without an end that others have with one.
+    #[test]
+    fn every_sentence_is_whole((facts, now) in any_facts(), open in any::<bool>(), later in 0..72_i64) {
+        let mut facts = facts;
+        if let Some(last) = facts.treatments.last_mut().filter(|_| open) {
+            let protocol = std::sync::Arc::make_mut(&mut last.protocol);
+            for rule in protocol.rules.iter_mut().filter(|rule| rule.until.is_some()) {
+                rule.until = None;
+                rule.push = rule.text.clone();
+            }
+            for clause in protocol.steps.iter_mut().flat_map(|step| &mut step.clauses) {
+                clause.text = clause.text.take().filter(|text| !text.get(&"en".parse().unwrap()).contains("{until}"));
+            }
+        }
+        for locale in ["en", "es", "pt", "fr"] {
+            facts.person.locale = locale.parse().unwrap();
+            let chart = Chart::of(&facts);
+            for treatment in &facts.treatments {
+                for step in treatment.protocol.steps.iter().filter(|step| step.condition != Some(Condition::Booked)) {
+                    let key = Key { treatment: treatment.id, step: step.id.clone() };
+                    let at = now + SignedDuration::from_hours(later);
+                    let Some(message) = chart.message(&[key], at) else { continue };
+                    for broken in ["  ", " .", "until.", "{", "}"] {
+                        prop_assert!(!message.body.contains(broken), "{}: {}", step.id, message.body);
+                    }
+                }
             }
         }
     }

@@ -187,12 +187,17 @@ async fn replan_patients(store: &Store, clinic: ClinicId) -> Result<(), Failure>
 
 async fn list(json: bool, database: Database) -> Result<(), Failure> {
     let store = database.open_current(Env::system()).await?;
-    let clinics = store.read(|tx| tx.clinics()).await.map_err(Failure::work)?;
+    let listed =
+        store.read(|tx| Ok::<_, aftercare::store::StoreError>((tx.clinics()?, tx.all_paused()?)));
+    let (clinics, all_paused) = listed.await.map_err(Failure::work)?;
     let mut out = io::stdout().lock();
     if json {
         let clinics: Vec<Value> = clinics.iter().map(document).collect();
-        writeln!(out, "{}", json!({ "clinics": clinics }))?;
+        writeln!(out, "{}", json!({ "clinics": clinics, "all_paused": all_paused }))?;
         return Ok(());
+    }
+    if all_paused {
+        writeln!(out, "all sending is paused")?;
     }
     clinics.iter().try_for_each(|clinic| show(&mut out, clinic))
 }

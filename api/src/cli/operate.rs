@@ -45,21 +45,32 @@ pub(super) struct PauseArgs {
 pub(super) async fn pause(args: PauseArgs, paused: bool) -> Result<(), Failure> {
     let store = args.database.open_current(Env::system()).await?;
     let clinic = args.clinic;
-    let changed = store.write(move |tx| {
-        let changed = tx.set_paused(clinic, paused)?;
+    let found = store.write(move |tx| {
+        let found = match clinic {
+            Some(clinic) => tx.set_paused(clinic, paused)?,
+            None => tx.set_all_paused(paused).map(|()| true)?,
+        };
         tx.append_audit(&AuditEntry {
-            clinic_id: clinic.filter(|_| changed > 0),
+            clinic_id: clinic.filter(|_| found),
             actor: "operator",
             action: if paused { "sending.paused" } else { "sending.resumed" },
             subject: None,
         })?;
-        Ok::<_, aftercare::store::StoreError>(changed)
+        Ok::<_, aftercare::store::StoreError>((found, tx.all_paused()?))
     });
-    let changed = changed.await.map_err(Failure::work)?;
-    if let Some(clinic) = clinic.filter(|_| changed == 0) {
-        return Err(Failure::Work(format!("there is no clinic {clinic}")));
-    }
+    let (found, all_paused) = found.await.map_err(Failure::work)?;
     let word = if paused { "paused" } else { "resumed" };
-    writeln!(io::stdout(), "{word} sending of {changed} clinic(s)")?;
+    let mut out = io::stdout();
+    match clinic {
+        Some(clinic) if !found => {
+            return Err(Failure::Work(format!("there is no clinic {clinic}")));
+        }
+        Some(_) if all_paused && !paused => {
+            writeln!(out, "{word} sending of the clinic; all sending is paused still")?;
+        }
+        Some(_) => writeln!(out, "{word} sending of the clinic")?,
+        None if paused => writeln!(out, "paused all sending, also of clinics made from now on")?,
+        None => writeln!(out, "resumed sending, but of clinics that were paused one by one")?,
+    }
     Ok(())
 }

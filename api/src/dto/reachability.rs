@@ -60,7 +60,7 @@ pub struct Unheard {
     #[schema(example = json!(["sun-protection", "no-makeup"]))]
     pub rule_ids: Vec<String>,
     /// Why nobody is going to hear it, the one reason that tells most: `consent-withdrawn`,
-    /// `sending-paused`, `no-device`, `notifications-off`, `app-gone`, `stale-address` (not in touch for
+    /// `message-refused` (FCM refused it for good; it is not tried again), `sending-paused`, `no-device`, `notifications-off`, `app-gone`, `stale-address` (not in touch for
     /// 270 days), `refused-address` or `address-moved`.
     #[schema(example = "notifications-off")]
     pub reason: String,

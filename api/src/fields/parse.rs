@@ -255,10 +255,10 @@ pub const ALIASES: usize = 100;
 /// Characters of a clinic's own code at most.
 pub const ALIAS: usize = 64;
 
-/// The clinic's own codes, each once.
+/// The clinic's own codes.
 ///
 /// # Errors
-/// Other values, more than [`ALIASES`], codes that are empty, longer than [`ALIAS`] or come twice.
+/// Other values, more than [`ALIASES`], codes that are empty, or longer than [`ALIAS`].
 pub fn aliases(value: &Value) -> Result<Vec<String>, Faults> {
     let Value::Array(items) = value else {
         return bad(format!("must be an array, not {}", kind(value)));
@@ -270,9 +270,6 @@ pub fn aliases(value: &Value) -> Result<Vec<String>, Faults> {
     let mut faults = Faults::new();
     for (index, item) in items.iter().enumerate() {
         match text(ALIAS)(item) {
-            Ok(code) if codes.contains(&code) => {
-                faults.push(bad_below(&index.to_string(), "comes twice"));
-            }
             Ok(code) => codes.push(code),
             Err(wrong) => {
                 faults.extend(wrong.into_iter().map(|w| bad_below(&index.to_string(), w.detail)));

@@ -55,6 +55,7 @@ fn page(handout: &Handout, invitation: Option<&EnrolmentAnswer>) -> Markup {
                             " · " span lang=[other] { (session) }
                         }
                     }
+                    @if let Some(hours) = &sheet.hours { p lang=[other] { (hours) } }
                     (list(words.avoid, &sheet.avoid))
                     (list(words.care, &sheet.care))
                     (list(words.expect, &sheet.expect))

@@ -342,6 +342,19 @@ mod tests {
     }
 
     #[test]
+    fn the_most_words_that_care_hands_over_fit_on_every_platform() {
+        let title = "Μετά τη θεραπεία";
+        let body = "ώ".repeat((aftercare::protocol::WORDS_MAX - title.len()) / 2);
+        let now = "2026-11-22T15:55:00Z".parse().unwrap();
+        for platform in [Platform::Android, Platform::Ios, Platform::Web] {
+            for mode in [DeliveryMode::Push, DeliveryMode::LocalFallback] {
+                let push = Push { title, body: &body, mode, ..push(platform, PushContent::Text) };
+                assert!(encode(&push, now).is_ok(), "{platform:?} {mode:?}");
+            }
+        }
+    }
+
+    #[test]
     fn a_message_over_the_limit_is_not_sent() {
         let body = "é".repeat(2_000);
         let push = Push { body: &body, ..push(Platform::Android, PushContent::Text) };

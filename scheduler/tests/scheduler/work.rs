@@ -173,7 +173,7 @@ async fn a_paused_clinic_s_reminders_wait_and_go_stale(bed: Bed) {
     let pause = |paused| {
         let store = world.store.clone();
         async move {
-            store.write(move |tx| tx.set_paused(Some(clinic), paused)).await.unwrap();
+            store.write(move |tx| tx.set_paused(clinic, paused)).await.unwrap();
         }
     };
     pause(true).await;

@@ -96,7 +96,24 @@ async fn a_session_that_is_booked_is_spoken_of_the_day_before(bed: Bed) {
     assert_eq!(stage.diary("ana"), expected);
 }
 
+async fn a_course_is_booked_by_the_clinic_s_own_code(bed: Bed) {
+    let stage = Stage::set(bed).await;
+    stage.treated("ana").await;
+    let codes = json!({"aliases": ["MN-1"]});
+    let path = "/v1/protocols/microneedling/aliases";
+    stage.clinic("PUT", path, Body::Json(&codes)).await.expect(200);
+    let path = "/v1/patients/ana/courses/MN-1/next-session";
+    let at = json!({"at": "2026-12-23T10:30:00Z"});
+    let booked = stage.clinic("PUT", path, Body::Json(&at)).await.expect(200);
+    assert_eq!(booked["treatment"]["next_session_at"], at["at"]);
+    let unbooked = stage.clinic("DELETE", path, Body::None).await.expect(200);
+    assert_eq!(unbooked["treatment"]["next_session_at"], json!(null));
+    let path = "/v1/patients/ana/courses/MN-2/next-session";
+    stage.clinic("PUT", path, Body::Json(&at)).await.expect(404);
+}
+
 on_both_engines!(
     a_course_of_three_sessions_says_seventeen_things_at_the_right_hour,
     a_session_that_is_booked_is_spoken_of_the_day_before,
+    a_course_is_booked_by_the_clinic_s_own_code,
 );

@@ -103,6 +103,30 @@ async fn what_is_corrected_or_booked_is_printed_so(bed: Bed) {
     stage.print(&treated, "?lang=english!&enrol=1").await.problem(422, "invalid-fields");
 }
 
+async fn all_hours_are_those_of_the_place_where_it_is_printed(bed: Bed) {
+    let stage = Stage::set(bed).await;
+    let treated = stage.treated("ana").await;
+    assert!(!stage.handout(&treated, "").await.contains("All hours"), "nothing to tell apart");
+    // She lives in New York, where it is five hours earlier.
+    let ana = stage.app("ana", "tablet").await;
+    let mut far = crate::stage::device("tablet");
+    far["time_zone"] = json!("America/New_York");
+    stage.bed.clock.advance(jiff::SignedDuration::from_mins(1));
+    stage.register(&ana, "tablet", &far).await.expect(204);
+    let page = stage.handout(&treated, "?enrol=true").await;
+    for said in [
+        "Sunday 22 November 2026 15:40",
+        "All hours on this page are those of Lisbon (Europe/Lisbon).",
+        "No makeup until Monday 23 November 15:40.",
+        "until midnight on Sunday 22 November.",
+        "until Wednesday 25 November 2026 15:41",
+    ] {
+        assert!(page.contains(said), "{said}: {page}");
+    }
+    let french = stage.handout(&treated, "?lang=fr").await;
+    assert!(french.contains("sont celles de Lisbon (Europe/Lisbon)."), "{french}");
+}
+
 async fn whoever_is_not_reached_is_invited(bed: Bed) {
     let stage = Stage::set(bed).await;
     stage.patient("ana").await;
@@ -161,6 +185,7 @@ async fn nothing_that_is_put_into_a_page_is_markup(bed: Bed) {
 on_both_engines!(
     every_rule_stands_there_with_its_hour,
     what_is_corrected_or_booked_is_printed_so,
+    all_hours_are_those_of_the_place_where_it_is_printed,
     whoever_is_not_reached_is_invited,
     nothing_that_is_put_into_a_page_is_markup,
 );

@@ -239,6 +239,66 @@ async fn a_treatment_stays_where_the_new_version_cannot_be_applied(bed: Bed) {
     assert_eq!(moved["treatment"]["areas"], json!(["scalp"]));
 }
 
+/// A step of each of two treatments fits into a push, but not both in one.
+async fn what_is_too_long_for_one_push_is_fetched_by_the_app(bed: Bed) {
+    let stage = Stage::set(bed).await;
+    for (slug, letter) in [("microneedling", "ά"), ("chemical-peel", "ό")] {
+        let mut own = stage.document(slug).await;
+        own.as_object_mut().unwrap().remove("version");
+        let clauses = own["steps"][0]["clauses"].as_array_mut().unwrap();
+        for last in ["α", "ω"] {
+            let text = letter.repeat(420) + last;
+            clauses.push(json!({"text": {"en": text, "es": "a", "pt": "b", "fr": "c"}}));
+        }
+        let path = format!("/v1/protocols/{slug}");
+        stage.clinic("PUT", &path, Body::Json(&own)).await.expect(201);
+    }
+    stage.treated("ana").await;
+    let mut peel = done("visit-peel", "ana", stage.now());
+    peel["protocol"] = json!("chemical-peel");
+    stage.post(&peel).await.expect(201);
+    stage.run_at("2026-11-22T15:55:00Z").await;
+    let accepted = stage.fcm.accepted();
+    assert_eq!(accepted.len(), 1, "one reminder for both");
+    assert_eq!(accepted[0].message["data"]["content"], "reference");
+    assert!(!accepted[0].message.to_string().contains('ά'), "no words travel");
+    // It is whichever treatment's that came first.
+    let list = stage.clinic("GET", "/v1/treatments", Body::None).await.expect(200);
+    let items = list["items"].as_array().unwrap().iter();
+    let mut reminders = items.flat_map(|item| item["reminders"].as_array().unwrap());
+    let id = &accepted[0].message["data"]["reminder_id"];
+    let sent = reminders.find(|reminder| reminder["id"] == *id).unwrap();
+    assert_eq!(sent["state"], "sent");
+    let body = sent["body"].as_str().unwrap();
+    assert!(body.contains('ά') && body.contains('ό') && body.len() > 4_000, "{body}");
+}
+
+async fn a_version_is_near_the_last_one(bed: Bed) {
+    let stage = Stage::set(bed).await;
+    let mut own = stage.own().await;
+    own["version"] = json!(i32::MAX);
+    assert_eq!(pointers(&stage.publish(&own, "").await.expect(422)), ["/version"]);
+    own["version"] = json!(1_001);
+    stage.publish(&own, "").await.expect(201);
+    own["version"] = json!(null);
+    own["reviewed_by"] = json!("Dr. R. Lima");
+    assert_eq!(stage.publish(&own, "").await.expect(201)["protocol"]["version"], 1_002);
+}
+
+async fn a_reminder_of_a_step_that_is_gone_is_named_after_its_protocol(bed: Bed) {
+    let stage = Stage::set(bed).await;
+    let treatment = stage.treated("ana").await;
+    let own = stage.own().await;
+    stage.publish(&own, "?running=move").await.expect(201);
+    care::move_running(&stage.bed.store).await.unwrap();
+    let path = format!("/v1/treatments/{}", treatment["treatment"]["id"].as_str().unwrap());
+    let shown = stage.clinic("GET", &path, Body::None).await.expect(200);
+    let cancelled = shown["reminders"].as_array().unwrap().iter();
+    let titles: Vec<_> =
+        cancelled.filter(|one| one["state"] == "cancelled").map(|one| &one["title"]).collect();
+    assert_eq!(titles, ["Microneedling"]);
+}
+
 async fn a_voided_or_finished_treatment_is_not_under_way(bed: Bed) {
     let stage = Stage::set(bed).await;
     let voided = stage.treated("ana").await;
@@ -278,10 +338,8 @@ async fn a_clinic_calls_a_protocol_by_its_own_codes(bed: Bed) {
     let conflict = conflict.expect(409);
     assert_eq!(conflict["code"], "alias-taken");
     assert_eq!(pointers(&conflict), ["/aliases/1", "/aliases/2"]);
-    assert_eq!(
-        pointers(&name("microneedling", json!(["a", "a"])).await.expect(422)),
-        ["/aliases/1"]
-    );
+    let twice = name("laser-hair-removal", json!(["a", "a", "needles"])).await.expect(422);
+    assert_eq!(pointers(&twice), ["/aliases/1", "/aliases/2"], "what is taken is named, too");
     name("botox", json!(["B-1"])).await.expect(404);
     // Codes that are left out are free again.
     name("microneedling", json!([])).await.expect(200);
@@ -344,6 +402,9 @@ on_both_engines!(
     a_move_goes_on_where_it_stopped,
     nothing_is_moved_back_from_a_newer_version,
     a_treatment_stays_where_the_new_version_cannot_be_applied,
+    what_is_too_long_for_one_push_is_fetched_by_the_app,
+    a_version_is_near_the_last_one,
+    a_reminder_of_a_step_that_is_gone_is_named_after_its_protocol,
     a_voided_or_finished_treatment_is_not_under_way,
     a_clinic_calls_a_protocol_by_its_own_codes,
     a_protocol_is_tried_out_for_any_moment,

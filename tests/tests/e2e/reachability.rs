@@ -173,14 +173,38 @@ async fn all_of_a_paused_clinic_is_listed(bed: Bed) {
     let mistake = stage.session_done("visit-bea", "bea").await;
     assert_eq!(reasons(&stage.unheard("").await).keys().collect::<Vec<_>>(), [&"bea"]);
     let clinic = stage.clinic.clinic_id;
-    stage.bed.store.write(move |tx| tx.set_paused(Some(clinic), true)).await.unwrap();
+    stage.bed.store.write(move |tx| tx.set_paused(clinic, true)).await.unwrap();
     let expected = BTreeMap::from([
         ("ana", BTreeSet::from(["sending-paused".to_owned()])),
         ("bea", BTreeSet::from(["sending-paused no-device".to_owned()])),
     ]);
     assert_eq!(reasons(&stage.unheard("within_hours=168").await), expected);
-    stage.bed.store.write(move |tx| tx.set_paused(Some(clinic), false)).await.unwrap();
+    stage.bed.store.write(move |tx| tx.set_paused(clinic, false)).await.unwrap();
+    stage.bed.store.write(|tx| tx.set_all_paused(true)).await.unwrap();
+    assert_eq!(reasons(&stage.unheard("within_hours=168").await), expected);
+    stage.bed.store.write(|tx| tx.set_all_paused(false)).await.unwrap();
     stage.void(&mistake).await.expect(200);
+    assert_eq!(stage.unheard("").await, [Value::Null; 0]);
+}
+
+async fn what_fcm_refused_for_good_is_listed_while_it_is_of_use(bed: Bed) {
+    let stage = Stage::set(bed).await;
+    let treated = stage.treated("ana").await;
+    stage.fcm.set_fault(Fault::new(FaultKind::InvalidArgument).on_field("message.android.ttl"));
+    stage.run_at("2026-11-22T15:55:00Z").await;
+    stage.fcm.clear_faults();
+    assert_eq!(stage.fates(&treated).await[0].1, "failed: rejected");
+    let items = stage.unheard("").await;
+    let expected = BTreeMap::from([("ana", BTreeSet::from(["message-refused".to_owned()]))]);
+    assert_eq!(reasons(&items), expected);
+    assert_eq!((items.len(), &items[0]["title"]), (1, &json!("Your next 48 hours")));
+    // Paper may tell it until then; after its use-by it is too late.
+    stage.set_clock("2026-11-22T18:39:00Z");
+    assert_eq!(stage.unheard("").await.len(), 1);
+    stage.set_clock("2026-11-22T18:40:00Z");
+    assert_eq!(stage.unheard("").await, [Value::Null; 0]);
+    stage.set_clock("2026-11-22T18:39:00Z");
+    stage.void(&treated).await.expect(200);
     assert_eq!(stage.unheard("").await, [Value::Null; 0]);
 }
 
@@ -210,5 +234,6 @@ async fn each_clinic_sees_its_own_and_each_look_leaves_a_note(bed: Bed) {
 on_both_engines!(
     who_is_listed_hears_nothing_and_who_is_not_hears_all,
     all_of_a_paused_clinic_is_listed,
+    what_fcm_refused_for_good_is_listed_while_it_is_of_use,
     each_clinic_sees_its_own_and_each_look_leaves_a_note,
 );

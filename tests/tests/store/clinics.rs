@@ -53,12 +53,16 @@ async fn one_clinic_or_all_are_paused(bed: Bed) {
     bed.store
         .write(|tx| {
             let (one, other) = (make_clinic(tx)?, make_clinic(tx)?);
-            assert_eq!(tx.set_paused(Some(one.id), true)?, 1);
+            assert!(tx.set_paused(one.id, true)?);
             assert!(tx.clinic(one.id)?.unwrap().paused);
             assert!(!tx.clinic(other.id)?.unwrap().paused);
-            assert_eq!(tx.set_paused(None, true)?, 2);
-            assert!(tx.clinic(other.id)?.unwrap().paused);
-            assert_eq!(tx.set_paused(Some(tx.env().id()), true)?, 0);
+            assert!(!tx.all_paused()?);
+            tx.set_all_paused(true)?;
+            assert!(tx.all_paused()?);
+            tx.set_all_paused(false)?;
+            assert!(!tx.all_paused()? && tx.clinic(one.id)?.unwrap().paused, "who is paused alone");
+            let unknown = tx.env().id();
+            assert!(!tx.set_paused(unknown, true)?);
             Ok::<_, StoreError>(())
         })
         .await

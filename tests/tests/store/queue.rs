@@ -191,13 +191,29 @@ async fn a_cancelled_claim_is_not_completed(bed: Bed) {
 async fn paused_clinics_wait(bed: Bed) {
     let (clinic, _) = due_reminders(&bed.store, 3).await;
     let id = clinic.id;
-    bed.store.write(move |tx| tx.set_paused(Some(id), true)).await.unwrap();
+    bed.store.write(move |tx| tx.set_paused(id, true)).await.unwrap();
     assert!(claim(&bed.store, 3).await.1.is_empty());
     let next = || bed.store.read(|tx| tx.next_attempt_at());
     assert_eq!(next().await.unwrap(), None);
-    bed.store.write(move |tx| tx.set_paused(Some(id), false)).await.unwrap();
+    bed.store.write(move |tx| tx.set_paused(id, false)).await.unwrap();
     assert_eq!(next().await.unwrap(), Some(bed.now() - MINUTE));
     assert_eq!(claim(&bed.store, 3).await.1.len(), 3);
+}
+
+async fn all_wait_also_who_comes_later_and_who_is_paused_alone_goes_on_waiting(bed: Bed) {
+    bed.store.write(|tx| tx.set_all_paused(true)).await.unwrap();
+    let (alone, _) = due_reminders(&bed.store, 2).await;
+    let id = alone.id;
+    bed.store.write(move |tx| tx.set_paused(id, true)).await.unwrap();
+    due_reminders(&bed.store, 3).await;
+    assert!(claim(&bed.store, 9).await.1.is_empty());
+    let next = || bed.store.read(|tx| tx.next_attempt_at());
+    assert_eq!(next().await.unwrap(), None);
+    bed.store.write(|tx| tx.set_all_paused(false)).await.unwrap();
+    assert_eq!(next().await.unwrap(), Some(bed.now() - MINUTE));
+    let (_, claimed) = claim(&bed.store, 9).await;
+    assert_eq!(claimed.len(), 3);
+    assert!(claimed.iter().all(|reminder| reminder.clinic_id != id));
 }
 
 /// Re-planning and completing lock the same rows: neither may wait for the other in a circle.
@@ -229,5 +245,6 @@ on_both_engines!(
     whoever_lost_the_lease_writes_nothing,
     a_cancelled_claim_is_not_completed,
     paused_clinics_wait,
+    all_wait_also_who_comes_later_and_who_is_paused_alone_goes_on_waiting,
     planners_and_completers_do_not_deadlock,
 );

@@ -9,6 +9,7 @@ use crate::care::case::{Case, cases, reachable};
 use crate::ids::{DeviceId, PatientId, ReminderId};
 use crate::locale::Locale;
 use crate::planner::{Chart, Key, Reason, ReminderState, Said};
+use crate::protocol::{WORDS_MAX, bytes_in_json};
 use crate::store::{Delivery, DeliveryState, Device, PushContent, Reminder, StoreError, Tx};
 
 /// Decides for each claimed thing whether it goes out, in what words and to which devices. Loads
@@ -159,7 +160,11 @@ fn postponed(target: Target, now: Timestamp, until: Option<Timestamp>) -> Attemp
 /// The stricter of what the clinic and the patient want decides how much a push says.
 fn outgoing(case: &Case, reminder: &Reminder, said: Said, targets: Vec<Target>) -> Outgoing {
     let of_patient = case.patient.preferences.push_content.unwrap_or(PushContent::Text);
-    let content = case.clinic.push_content.max(of_patient);
+    let wanted = case.clinic.push_content.max(of_patient);
+    // What several steps say at once may be more than a push holds: then the app fetches it.
+    let fits = bytes_in_json(&said.title) + bytes_in_json(&said.body) <= WORDS_MAX;
+    let too_long = wanted == PushContent::Text && !fits;
+    let content = if too_long { PushContent::Reference } else { wanted };
     let (title, body) = match content {
         PushContent::Text => (said.title.clone(), said.body.clone()),
         PushContent::Discreet | PushContent::Reference => neutral(&case.facts.person.locale),

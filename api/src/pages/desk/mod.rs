@@ -118,6 +118,7 @@ fn reasons(reasons: &[Unheard]) -> String {
 const fn said(reason: Unheard) -> &'static str {
     match reason {
         Unheard::ConsentWithdrawn => "The patient does not want reminders of this kind.",
+        Unheard::MessageRefused => "Google refused the message; it is not tried again.",
         Unheard::SendingPaused => "Sending is paused.",
         Unheard::NoDevice => "No phone is enrolled.",
         Unheard::NotificationsOff => "Notifications are off on the phone.",
