@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::case::{Case, cases};
 use super::reachability::Unheard;
@@ -125,17 +125,22 @@ pub fn last_recorded(
     Ok(last.iter().filter_map(line).collect())
 }
 
-/// What was recorded with the desk's form of this name, if it was sent before.
+/// When what was recorded with the desk's form of this name ended, if it was sent before. The patient is locked:
+/// of two forms at once, the second sees what the first recorded.
 ///
 /// # Errors
 /// When the database refuses.
 pub fn recorded_at_desk(
     tx: &mut Tx<'_>,
     clinic: ClinicId,
+    reference: &str,
     form: &str,
-) -> Result<Option<TreatmentId>, StoreError> {
+) -> Result<Option<Timestamp>, StoreError> {
+    if let Some(patient) = tx.patient_by_ref(clinic, reference)? {
+        tx.lock_patient(patient.id)?;
+    }
     let namespace = Namespace::Desk.name(tx, clinic);
-    Ok(tx.treatment_by_event(clinic, &namespace, form)?.map(|known| known.id))
+    Ok(tx.treatment_by_event(clinic, &namespace, form)?.map(|known| known.completed_at))
 }
 
 /// Why a treatment is not taken back at the desk.

@@ -145,7 +145,7 @@ pub(super) async fn serve(args: ServeArgs) -> Result<(), Failure> {
     args.database.check()?;
     let tried_out = args.database.is_sqlite() && loopback;
     let push = args.push.prepare(tried_out).await?;
-    let webhooks = if tried_out { Reach::LoopbackToo } else { Reach::Internet };
+    let webhooks = reach(push.emulator.is_some(), args.listen.public_url.is_some());
     let store = args.database.open_current(Env::system()).await?;
     let config = SchedulerConfig { webhooks, ..push.config };
     let scheduler = Scheduler::start(store.clone(), config).map_err(Failure::work)?;
@@ -160,6 +160,13 @@ pub(super) async fn serve(args: ServeArgs) -> Result<(), Failure> {
     stopped().await?;
     stop(Some(api), Some(scheduler), push.emulator).await;
     Ok(())
+}
+
+/// Where webhooks may lead. Behind a proxy a server listens on this machine, too, and there what else listens
+/// here is nobody's business: only one that is being tried out, with an emulator of its own and no address
+/// for others, posts to this machine.
+fn reach(emulated: bool, has_public_url: bool) -> Reach {
+    if emulated && !has_public_url { Reach::LoopbackToo } else { Reach::Internet }
 }
 
 /// The API alone; another process runs the scheduler.
@@ -357,4 +364,17 @@ async fn stop(
         emulator.stop().await;
     }
     tracing::info!("stopped");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_server_that_is_tried_out_posts_to_this_machine() {
+        assert_eq!(reach(true, false), Reach::LoopbackToo);
+        for (emulated, has_public_url) in [(true, true), (false, false), (false, true)] {
+            assert_eq!(reach(emulated, has_public_url), Reach::Internet);
+        }
+    }
 }

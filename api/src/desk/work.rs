@@ -153,7 +153,7 @@ async fn add_patient(api: Data<Api>, posted: Posted) -> Answer {
 async fn record(api: Data<Api>, posted: Posted) -> Answer {
     let Posted { auth, form } = posted;
     let (completed, next) = (wall(&form, "completed")?, wall(&form, "next")?);
-    let event = session_done(&form)?;
+    let (event, reference) = (session_done(&form)?, reference(&form)?);
     let id = api
         .store
         .write::<_, Problem, _>(move |tx| {
@@ -161,11 +161,9 @@ async fn record(api: Data<Api>, posted: Posted) -> Answer {
             let next_session_at = next.map(|next| instant(next, &zone)).transpose()?;
             let completed_at = match completed {
                 Some(completed) => instant(completed, &zone)?,
-                None => match care::recorded_at_desk(tx, auth.clinic, &event.event_id)? {
-                    // Sent twice, the second "just now" is the first.
-                    Some(id) => return Ok(id),
-                    None => tx.now(),
-                },
+                // Sent twice, the second "just now" is the first.
+                None => care::recorded_at_desk(tx, auth.clinic, &reference, &event.event_id)?
+                    .unwrap_or(tx.now()),
             };
             let event = SessionDone { completed_at, next_session_at, ..event };
             let (Recorded::New(view) | Recorded::Repeat(view)) =

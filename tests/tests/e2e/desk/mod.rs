@@ -149,9 +149,16 @@ async fn a_session_is_recorded_shown_and_undone(bed: Bed) {
     assert!(maria.page(&path).await.contains("Undone"));
     let patient = maria.page("/desk/patient?ref=p-7").await;
     let filled = [("area", "neck"), ("next", "2026-12-23T11:00")];
-    let second =
-        treatment_of(&maria.submit(microneedling(&patient), "/desk/record", &filled).await);
+    let (second, twin) = tokio::join!(
+        maria.submit(microneedling(&patient), "/desk/record", &filled),
+        maria.submit(microneedling(&patient), "/desk/record", &filled),
+    );
+    let second = treatment_of(&second);
+    assert_eq!(second, treatment_of(&twin), "a double click records once");
     stage.set_clock("2026-11-22T15:55:05Z");
+    let other = [("area", "face")];
+    let other = maria.submit(microneedling(&patient), "/desk/record", &other).await;
+    assert_eq!(other.status, 409, "what was changed meanwhile is not dropped silently");
     let again = treatment_of(&maria.submit(microneedling(&patient), "/desk/record", &filled).await);
     assert_eq!(second, again, "the second \"just now\" is the first");
     let path = format!("/v1/treatments/{second}");
