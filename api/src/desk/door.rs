@@ -20,6 +20,9 @@ const PASSWORD: std::ops::RangeInclusive<usize> = 12..=128;
 /// Shorter names are part of many a word, and of passwords that nobody guesses by them.
 const SHORT_NAME: usize = 4;
 
+/// Where a form leads that nobody is signed in for any more.
+pub(super) const LOST: &str = "/desk/sign-in?lost";
+
 pub(super) fn routes(config: &mut ServiceConfig) {
     config
         .service(show_sign_in)
@@ -30,8 +33,11 @@ pub(super) fn routes(config: &mut ServiceConfig) {
 }
 
 #[get("/desk/sign-in")]
-async fn show_sign_in() -> Answer {
-    Ok(page(StatusCode::OK, pages::sign_in(None)))
+async fn show_sign_in(request: HttpRequest) -> Answer {
+    let lost = LOST.split_once('?').is_some_and(|(_, query)| query == request.query_string());
+    let said =
+        "You were signed out meanwhile. What you sent was not kept: sign in and do it again.";
+    Ok(page(StatusCode::OK, pages::sign_in(lost.then_some(said))))
 }
 
 #[post("/desk/sign-in")]

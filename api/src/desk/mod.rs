@@ -32,8 +32,17 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
 pub(crate) enum Refused {
     /// Nobody is signed in.
     SignIn,
+    /// Nobody is signed in any more who could have sent this: it is lost, and that must be said.
+    Lost,
     /// Anything else, said on a page.
     Problem(Problem),
+}
+
+impl Refused {
+    /// What a form is refused with.
+    fn or_lost(self) -> Self {
+        if matches!(self, Self::SignIn) { Self::Lost } else { self }
+    }
 }
 
 impl<E: Into<Problem>> From<E> for Refused {
@@ -57,7 +66,7 @@ impl From<UndoError> for Problem {
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::SignIn => f.write_str("sign-in"),
+            Self::SignIn | Self::Lost => f.write_str("sign-in"),
             Self::Problem(problem) => problem.fmt(f),
         }
     }
@@ -66,7 +75,7 @@ impl fmt::Display for Refused {
 impl ResponseError for Refused {
     fn status_code(&self) -> StatusCode {
         match self {
-            Self::SignIn => StatusCode::SEE_OTHER,
+            Self::SignIn | Self::Lost => StatusCode::SEE_OTHER,
             Self::Problem(problem) => problem.code().status(),
         }
     }
@@ -74,6 +83,7 @@ impl ResponseError for Refused {
     fn error_response(&self) -> HttpResponse {
         match self {
             Self::SignIn => see("/desk/sign-in"),
+            Self::Lost => see(door::LOST),
             Self::Problem(problem) => {
                 let mut response = page(self.status_code(), pages::desk::problem(problem));
                 if let Some((name, value)) = problem.header() {

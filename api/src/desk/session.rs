@@ -85,7 +85,7 @@ impl FromRequest for Posted {
         let (request, payload) = (request.clone(), payload.take());
         Box::pin(async move {
             demand_our_own(&request)?;
-            let auth = authenticate(&request).await?;
+            let auth = authenticate(&request).await.map_err(Refused::or_lost)?;
             let Form(pairs) = form(&request, payload).await?;
             let form = Pairs(pairs);
             let shown = form.get("csrf").as_bytes();

@@ -58,6 +58,9 @@ async fn a_sign_in_ends_when_it_should(bed: Bed) {
     let other = Browser::sign_in(stage.http, "MARIA", PASSWORD).await;
     let other = Browser::new(stage.http).entered(&other);
 
+    // Whoever sends a form too late is told that it was lost.
+    let door = Browser::new(stage.http).page("/desk/sign-in?lost").await;
+    assert!(door.contains("What you sent was not kept"), "{door}");
     // Signing out ends one, and only one.
     let answer = other.submit(&other.page("/desk").await, "/desk/sign-out", &[]).await;
     assert_eq!(answer.header("location"), Some("/desk/sign-in"));
