@@ -54,7 +54,8 @@ pub enum AmendError {
 }
 
 /// Corrects a treatment, and plans its patient anew. What a correction says counts from now on, also where
-/// it is so already: an older one that arrives later does not undo it. `None` when the clinic has no such treatment.
+/// it is so already: an older one that arrives later does not undo it. `None` when the clinic has no such
+/// treatment.
 ///
 /// # Errors
 /// [`AmendError`]; then nothing is to be written.
@@ -205,7 +206,8 @@ fn fix_what_hangs_together(fields: &mut AmendedFields, amended: &Treatment) {
     }
 }
 
-/// Keeps a correction that is true from now on, over all that was said before.
+/// Keeps a correction that is true from now on, over all that was said before. The last one said again is
+/// the same, true from now on.
 fn note_amendment(
     tx: &mut Tx<'_>,
     patient: &Patient,
@@ -214,13 +216,15 @@ fn note_amendment(
 ) -> Result<(), StoreError> {
     note_original(tx, patient, known)?;
     let tick = SignedDuration::from_micros(1);
-    let said = tx.amendments(patient, known.id)?;
-    if said.last().is_some_and(|last| last.fields == fields) {
-        return Ok(());
-    }
-    let last = said.into_iter().map(|said| said.at).max();
-    let after = last.and_then(|last| last.checked_add(tick).ok());
+    let last = tx.amendments(patient, known.id)?.pop();
+    let after = last.as_ref().and_then(|last| last.at.checked_add(tick).ok());
     let at = after.map_or(tx.now(), |after| after.max(tx.now()));
+    let again = |last: &Amendment| {
+        last.kind == AmendmentKind::Amended && last.event_id.is_none() && last.fields == fields
+    };
+    if let Some(last) = last.filter(again) {
+        return tx.say_amendment_again(last.id, at);
+    }
     let new = NewAmendment {
         kind: AmendmentKind::Amended,
         namespace: known.namespace.clone(),

@@ -313,6 +313,21 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Lets what was said count from another moment on.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn say_amendment_again(
+        &mut self,
+        id: AmendmentId,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        with_conn!(self, |c| diesel::update(amendments::table.find(id))
+            .set(amendments::at.eq(At(at)))
+            .execute(c))?;
+        Ok(())
+    }
+
     /// All that was said of a treatment, in the order in which it counts.
     ///
     /// # Errors

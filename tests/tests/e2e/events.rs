@@ -313,11 +313,11 @@ async fn what_is_older_or_impossible_changes_nothing(bed: Bed) {
         assert_eq!(facts().await, before);
     }
     let same = json!({"areas": ["face"], "next_session_at": "2026-12-22T15:00:00Z"});
-    for _ in 0..2 {
-        stage.clinic("PATCH", &path, Body::Json(&same)).await.expect(200);
-    }
+    stage.clinic("PATCH", &path, Body::Json(&same)).await.expect(200);
+    stage.set_clock("2026-11-22T15:42:00Z");
+    stage.clinic("PATCH", &path, Body::Json(&same)).await.expect(200);
     let older = json!({"areas": ["neck"], "next_session_at": null});
-    stage.say(&amended("a", "2026-11-22T15:39:30Z", older)).await.expect(200);
+    stage.say(&amended("a", "2026-11-22T15:41:00Z", older)).await.expect(200);
     assert_eq!(facts().await, before);
     let known = "SELECT count(*) FROM amendments WHERE kind = 'amended'";
     assert_eq!(stage.bed.query(known), ["4"], "to say the same again is no news");
