@@ -70,6 +70,10 @@ impl Keeper {
     }
 
     async fn forget_webhook_events(&self) {
+        match self.store.write(care::give_up_for_the_gone).await {
+            Ok(given_up) => tracing::debug!(given_up, "gave up for receivers that are gone"),
+            Err(error) => tracing::warn!(%error, "could not give up for receivers that are gone"),
+        }
         let now = self.store.env().now();
         let before = |kept| now.checked_sub(kept).unwrap_or(Timestamp::MIN);
         let (delivered, failed) = (before(DELIVERED_KEPT), before(FAILED_KEPT));

@@ -53,8 +53,8 @@ fn line(text: &str, longest: usize) -> Option<String> {
 }
 
 /// Changes a clinic; gives it as it was and as it is. How much pushes say, names and languages count from the
-/// next push on; patients for whom its zone counts must be planned anew ([`replan_everybody`](super::replan_everybody)). What
-/// changes nothing writes nothing.
+/// next push on; patients for whom its zone counts must be planned anew
+/// ([`replan_everybody`](super::replan_everybody)). What changes nothing writes nothing.
 ///
 /// # Errors
 /// [`ClinicError`]; then nothing is to be written.

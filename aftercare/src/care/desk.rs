@@ -125,8 +125,8 @@ pub fn last_recorded(
     Ok(last.iter().filter_map(line).collect())
 }
 
-/// When what was recorded with the desk's form of this name ended, if it was sent before. The patient is locked:
-/// of two forms at once, the second sees what the first recorded.
+/// When what was recorded with the desk's form of this name ended, if it was sent before. The patient is
+/// locked: of two forms at once, the second sees what the first recorded.
 ///
 /// # Errors
 /// When the database refuses.

@@ -20,6 +20,7 @@ mod events;
 mod export;
 mod handout;
 mod moving;
+mod paging;
 mod patients;
 mod phone_clock;
 mod plan;
@@ -59,6 +60,7 @@ pub use events::{Received, Says, SessionEvent, receive_event};
 pub use export::{Export, export};
 pub use handout::{Handout, handout};
 pub use moving::{Impact, move_running, protocol_impact};
+pub use paging::cut;
 pub use patients::upsert_patient;
 pub use plan::{replan, replan_case};
 pub use preferences::{PreferencesError, PreferencesPatch, change_preferences};
@@ -88,6 +90,6 @@ pub use treatments::{
 };
 pub use webhooks::{
     Failures, Message, Outbound, Told, WebhookError, claim_webhook, create_webhook, delete_webhook,
-    replay_webhook, settle_webhook, webhook_failures,
+    give_up_for_the_gone, replay_webhook, settle_webhook, webhook_failures,
 };
 pub use why::{RuleBehind, ShiftBehind, StepBehind, TreatmentBehind, Why, why};

@@ -13,7 +13,7 @@ use crate::ids::ClinicId;
 use crate::locale::Locale;
 use crate::planner::{Preview, Trial, preview};
 use crate::protocol::{Area, Fault, Protocol};
-use crate::store::{AuditEntry, Clinic, ProtocolRecord, StoreError, Tx};
+use crate::store::{Clinic, ProtocolRecord, StoreError, Tx};
 use crate::zone::Zone;
 
 /// How far a version may be ahead of the last one, so that a slip does not use all numbers up.
@@ -146,7 +146,7 @@ pub fn publish_protocol(
     } else {
         let version = draft.protocol.version;
         let record = tx.insert_protocol(clinic, slug, version, &draft.document)?;
-        note(tx, clinic, "protocol.published", &format!("protocol:{}", record.id))?;
+        tx.note_act(clinic, "protocol.published", &format!("protocol:{}", record.id))?;
         record
     };
     let mut moving = 0;
@@ -156,7 +156,7 @@ pub fn publish_protocol(
     }
     if moving > 0 {
         tx.start_protocol_move(clinic, slug, record.id)?;
-        note(tx, clinic, "protocol.move-started", &format!("protocol:{}", record.id))?;
+        tx.note_act(clinic, "protocol.move-started", &format!("protocol:{}", record.id))?;
     }
     Ok(Published { protocol: draft.protocol, new, moving })
 }
@@ -206,16 +206,9 @@ pub fn name_protocol(
     let after: BTreeSet<_> = codes.iter().collect();
     if before != after {
         tx.replace_aliases(clinic, slug, codes)?;
-        note(tx, clinic, "protocol.named", &format!("protocol:{slug}"))?;
+        tx.note_act(clinic, "protocol.named", &format!("protocol:{slug}"))?;
     }
     Ok(())
-}
-
-fn note(tx: &mut Tx<'_>, clinic: ClinicId, action: &str, subject: &str) -> Result<(), StoreError> {
-    let actor = format!("clinic:{clinic}");
-    let entry =
-        AuditEntry { clinic_id: Some(clinic), actor: &actor, action, subject: Some(subject) };
-    tx.append_audit(&entry).map(|_| ())
 }
 
 /// A treatment that a clinic tries a protocol out with.

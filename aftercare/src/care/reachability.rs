@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::case::{Case, cases, key_of, reachable, unheard_on};
+use super::paging::cut;
 use super::timeline::ReminderView;
 use crate::ids::{ClinicId, PatientId, ReminderId};
 use crate::planner::{Chart, Facts, Key, Member, Planned, ReminderState, plan};
@@ -76,10 +77,7 @@ pub fn unheard(
     let now = tx.now();
     let until = now.checked_add(within).unwrap_or(Timestamp::MAX);
     let mut rows = tx.unheard_reminders(clinic, until, after, i64::from(limit) + 1)?;
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = rows.len() > limit;
-    rows.truncate(limit);
-    let next = rows.last().filter(|_| more).map(|last| (last.due_at, last.id));
+    let next = cut(&mut rows, limit).map(|last| (last.due_at, last.id));
     let mut patients: Vec<PatientId> = rows.iter().map(|row| row.patient_id).collect();
     patients.sort_unstable();
     patients.dedup();

@@ -36,8 +36,7 @@ pub fn note_reading(tx: &mut Tx<'_>, clinic: ClinicId, reading: Reading) -> Resu
         Reading::Treatments(count) => ("treatments.read", format!("treatments:{count}")),
         Reading::Unheard(count) => ("reachability.read", format!("reminders:{count}")),
     };
-    let actor = tx.actor_of(clinic);
-    note(tx, clinic, &actor, action, &subject)
+    tx.note_act(clinic, action, &subject)
 }
 
 /// Notes that a patient took out everything held about them.
@@ -50,16 +49,11 @@ pub fn note_own_export(
     patient: PatientId,
 ) -> Result<(), StoreError> {
     let own = format!("patient:{patient}");
-    note(tx, clinic, &own, "patient.exported", &own)
-}
-
-fn note(
-    tx: &mut Tx<'_>,
-    clinic: ClinicId,
-    actor: &str,
-    action: &str,
-    subject: &str,
-) -> Result<(), StoreError> {
-    let entry = AuditEntry { clinic_id: Some(clinic), actor, action, subject: Some(subject) };
-    tx.append_audit(&entry).map(|_| ())
+    tx.append_audit(&AuditEntry {
+        clinic_id: Some(clinic),
+        actor: &own,
+        action: "patient.exported",
+        subject: Some(&own),
+    })?;
+    Ok(())
 }

@@ -3,7 +3,7 @@
 use secrecy::SecretSlice;
 
 use crate::ids::{ClinicId, SigningSecretId};
-use crate::store::{AuditEntry, SigningSecret, StoreError, Tx};
+use crate::store::{SigningSecret, StoreError, Tx};
 
 /// Secrets that are valid at once, at most.
 const AT_ONCE: usize = 2;
@@ -34,7 +34,7 @@ pub fn add_signing_secret(
         return Err(SecretRefused::TooMany);
     }
     let made = tx.insert_signing_secret(clinic, secret)?;
-    note(tx, clinic, made.id, "signing-secret.created")?;
+    tx.note_act(clinic, "signing-secret.created", &format!("signing-secret:{}", made.id))?;
     Ok(made)
 }
 
@@ -49,22 +49,7 @@ pub fn delete_signing_secret(
 ) -> Result<bool, StoreError> {
     let deleted = tx.delete_signing_secret(clinic, id)?;
     if deleted {
-        note(tx, clinic, id, "signing-secret.deleted")?;
+        tx.note_act(clinic, "signing-secret.deleted", &format!("signing-secret:{id}"))?;
     }
     Ok(deleted)
-}
-
-fn note(
-    tx: &mut Tx<'_>,
-    clinic: ClinicId,
-    id: SigningSecretId,
-    action: &str,
-) -> Result<(), StoreError> {
-    tx.append_audit(&AuditEntry {
-        clinic_id: Some(clinic),
-        actor: &format!("clinic:{clinic}"),
-        action,
-        subject: Some(&format!("signing-secret:{id}")),
-    })?;
-    Ok(())
 }

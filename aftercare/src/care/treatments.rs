@@ -15,7 +15,7 @@ use crate::ids::{ClinicId, TreatmentId};
 use crate::locale::Locale;
 use crate::protocol::{Area, Protocol};
 use crate::seal::Digest;
-use crate::store::{AuditEntry, NewTreatment, Patient, ProtocolRecord, StoreError, Treatment, Tx};
+use crate::store::{NewTreatment, Patient, ProtocolRecord, StoreError, Treatment, Tx};
 use crate::zone::Zone;
 
 /// How far ahead of ours the clinic's clock may be.
@@ -303,14 +303,7 @@ pub fn void_treatment(
 
 /// Writes down what the clinic did.
 pub(super) fn note(tx: &mut Tx<'_>, treatment: &Treatment, action: &str) -> Result<(), StoreError> {
-    let actor = tx.actor_of(treatment.clinic_id);
-    tx.append_audit(&AuditEntry {
-        clinic_id: Some(treatment.clinic_id),
-        actor: &actor,
-        action,
-        subject: Some(&format!("treatment:{}", treatment.id)),
-    })?;
-    Ok(())
+    tx.note_act(treatment.clinic_id, action, &format!("treatment:{}", treatment.id))
 }
 
 /// Two events say the same when they do after parsing and before defaults.

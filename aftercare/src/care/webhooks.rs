@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use serde::Serialize;
 
+use super::paging::cut;
 use crate::ids::{
     ClinicId, LeaseId, PatientId, ReminderId, TreatmentId, WebhookEventId, WebhookId,
 };
@@ -24,6 +25,8 @@ use crate::webhook::{EventData, EventType, WebhookUrl};
 const MOST: usize = 10;
 /// The bytes of a signing secret.
 const SECRET: usize = 32;
+/// What is noted of events whose receiver is gone for good.
+const GONE: &str = "the receiver is gone (410)";
 
 /// Something that a clinic may want to hear.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,7 +168,7 @@ pub fn create_webhook(
     let secret = STANDARD.encode(tx.env().random::<SECRET>());
     let secret = SecretString::from(format!("whsec_{secret}"));
     let webhook = tx.insert_webhook(clinic, url.as_str(), &secret, types)?;
-    note(tx, clinic, webhook.id, "webhook.created")?;
+    tx.note_act(clinic, "webhook.created", &subject(webhook.id))?;
     Ok(webhook)
 }
 
@@ -181,7 +184,7 @@ pub fn delete_webhook(
     tx.lock_webhook(id)?;
     let deleted = tx.delete_webhook(clinic, id)?;
     if deleted {
-        note(tx, clinic, id, "webhook.deleted")?;
+        tx.note_act(clinic, "webhook.deleted", &subject(id))?;
     }
     Ok(deleted)
 }
@@ -205,11 +208,7 @@ pub fn webhook_failures(
         return Ok(None);
     }
     let mut events = tx.failed_webhook_events(id, after, i64::from(limit) + 1)?;
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = events.len() > limit;
-    events.truncate(limit);
-    let last = events.last().filter(|_| more);
-    let next = last.and_then(|last| Some((last.settled_at?, last.id)));
+    let next = cut(&mut events, limit).and_then(|last| Some((last.settled_at?, last.id)));
     Ok(Some((events, next)))
 }
 
@@ -228,18 +227,12 @@ pub fn replay_webhook(
         return Ok(None);
     }
     let replayed = tx.replay_webhook_events(id)?;
-    note(tx, clinic, id, "webhook.replayed")?;
+    tx.note_act(clinic, "webhook.replayed", &subject(id))?;
     Ok(Some(replayed))
 }
 
-fn note(tx: &mut Tx<'_>, clinic: ClinicId, id: WebhookId, action: &str) -> Result<(), StoreError> {
-    tx.append_audit(&AuditEntry {
-        clinic_id: Some(clinic),
-        actor: &format!("clinic:{clinic}"),
-        action,
-        subject: Some(&format!("webhook:{id}")),
-    })?;
-    Ok(())
+fn subject(id: WebhookId) -> String {
+    format!("webhook:{id}")
 }
 
 /// Events of one webhook under a lease, ready to leave.
@@ -309,9 +302,7 @@ fn message(tx: &mut Tx<'_>, event: WebhookEvent) -> Result<Message, StoreError> 
         None => None,
         Some(patient) => match tx.patients_by_id(&[patient]) {
             Ok(found) => found.into_iter().next().map(|patient| patient.reference),
-            Err(StoreError::Corrupt(_) | StoreError::MissingKey(_)) => {
-                return Ok(Message { event, body: None });
-            }
+            Err(error) if error.is_unreadable() => return Ok(Message { event, body: None }),
             Err(error) => return Err(error),
         },
     };
@@ -356,13 +347,26 @@ pub fn settle_webhook(
         gone |= mine && told.gone;
     }
     if gone && tx.set_webhook_disabled(clinic, id, true)? {
-        tx.fail_webhook_events(id, "the receiver is gone (410)")?;
+        tx.fail_webhook_events(id, GONE)?;
         tx.append_audit(&AuditEntry {
             clinic_id: Some(clinic),
             actor: "system",
             action: "webhook.disabled",
-            subject: Some(&format!("webhook:{id}")),
+            subject: Some(&subject(id)),
         })?;
     }
     Ok(written)
+}
+
+/// Gives up what was still being written for receivers as they turned out to be gone; gives how much.
+///
+/// # Errors
+/// The store's.
+pub fn give_up_for_the_gone(tx: &mut Tx<'_>) -> Result<usize, StoreError> {
+    let mut given_up = 0;
+    for id in tx.disabled_webhooks()? {
+        tx.lock_webhook(id)?;
+        given_up += tx.fail_webhook_events(id, GONE)?;
+    }
+    Ok(given_up)
 }

@@ -62,6 +62,21 @@ impl Tx<'_> {
         Ok(id)
     }
 
+    /// Writes down what was done in a clinic's name, and by whom ([`Tx::actor_of`]).
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn note_act(
+        &mut self,
+        clinic: ClinicId,
+        action: &str,
+        subject: &str,
+    ) -> Result<(), StoreError> {
+        let (actor, subject) = (self.actor_of(clinic), Some(subject));
+        let entry = AuditEntry { clinic_id: Some(clinic), actor: &actor, action, subject };
+        self.append_audit(&entry).map(|_| ())
+    }
+
     /// What was done to these subjects, the oldest first.
     ///
     /// # Errors

@@ -143,8 +143,8 @@ type StoredRow = (Option<i64>, Option<Vec<u8>>, Option<Vec<u8>>, Deed);
 type SealedRow = (i64, Option<Vec<u8>>, Option<Vec<u8>>, Deed);
 
 impl Tx<'_> {
-    /// Seals up to `limit` rows ([`SEAL_BATCH`] at most), in the order of their ids, after those that are sealed
-    /// already; gives how many. Sealers take turns.
+    /// Seals up to `limit` rows ([`SEAL_BATCH`] at most), in the order of their ids, after those that are
+    /// sealed already; gives how many. Sealers take turns.
     ///
     /// # Errors
     /// When the database refuses.

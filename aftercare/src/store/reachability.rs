@@ -27,8 +27,8 @@ const UNHEARD: &str = "SELECT r.* FROM reminders r
 impl Tx<'_> {
     /// Up to `limit` reminders of a clinic that are due by `until` and still of use, and that no phone
     /// would show: planned ones without one, those of a paused clinic, those that FCM refused for good,
-    /// and those that withdrawn consent left out. By due moment, from after the cursor: the (`due_at`, `id`) of the last one of
-    /// the page before.
+    /// and those that withdrawn consent left out. By due moment, from after the cursor: the (`due_at`,
+    /// `id`) of the last one of the page before.
     ///
     /// # Errors
     /// When the database refuses.

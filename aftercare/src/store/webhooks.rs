@@ -197,6 +197,18 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// The webhooks whose receivers are gone.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn disabled_webhooks(&mut self) -> Result<Vec<WebhookId>, StoreError> {
+        with_conn!(self, |c| webhooks::table
+            .filter(webhooks::disabled_at.is_not_null())
+            .order(webhooks::id)
+            .select(webhooks::id)
+            .load(c))
+    }
+
     /// Forgets a clinic's webhook and whatever was to be told there; false when there is none.
     ///
     /// # Errors

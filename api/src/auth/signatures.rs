@@ -57,7 +57,8 @@ impl SignedMessage {
     /// Checks that the message comes from this clinic, and now. Without a clinic it comes from nobody.
     ///
     /// # Errors
-    /// 401 when it does not, 422 when its id cannot be kept; 429 when the clinic, or whoever pretends to be one, asks too often.
+    /// 401 when it does not, 422 when its id cannot be kept; 429 when the clinic, or whoever pretends to be
+    /// one, asks too often.
     pub(crate) async fn verify(
         &self,
         api: &Api,

@@ -3,25 +3,25 @@
 use std::io::{self, Write as _};
 
 use aftercare::clock::Env;
-use aftercare::ids::{ClientSecretId, ClinicId};
+use aftercare::ids::ClientSecretId;
 use aftercare_api::{add_client_secret, client_secrets, revoke_client_secret};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 use super::Failure;
-use super::settings::Database;
+use super::settings::OfClinic;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum SecretCommand {
     /// Make a second secret, shown this once; the first goes on counting
     Add {
         #[command(flatten)]
-        of: Of,
+        of: OfClinic,
     },
     /// Show which secrets count, and when each was used last
     List {
         #[command(flatten)]
-        of: Of,
+        of: OfClinic,
     },
     /// Revoke a secret and end the sessions that it opened, at once
     Revoke {
@@ -32,20 +32,8 @@ pub(super) enum SecretCommand {
         #[arg(long)]
         force: bool,
         #[command(flatten)]
-        of: Of,
+        of: OfClinic,
     },
-}
-
-#[derive(Debug, clap::Args)]
-pub(super) struct Of {
-    /// The clinic
-    #[arg(long, value_name = "ID")]
-    clinic: ClinicId,
-    /// Print one JSON document instead of lines
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    database: Database,
 }
 
 /// Works on the secrets of a clinic's client.
@@ -57,7 +45,7 @@ pub(super) async fn secret(command: SecretCommand) -> Result<(), Failure> {
     }
 }
 
-async fn add(of: Of) -> Result<(), Failure> {
+async fn add(of: OfClinic) -> Result<(), Failure> {
     let store = of.database.open_current(Env::system()).await?;
     let made = add_client_secret(&store, of.clinic).await.map_err(Failure::work)?;
     let secret = made.client_secret.expose_secret();
@@ -78,7 +66,7 @@ async fn add(of: Of) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn list(of: Of) -> Result<(), Failure> {
+async fn list(of: OfClinic) -> Result<(), Failure> {
     let store = of.database.open_current(Env::system()).await?;
     let secrets = client_secrets(&store, of.clinic).await.map_err(Failure::work)?;
     let mut out = io::stdout().lock();
@@ -99,7 +87,7 @@ async fn list(of: Of) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn revoke(of: Of, secret: ClientSecretId, force: bool) -> Result<(), Failure> {
+async fn revoke(of: OfClinic, secret: ClientSecretId, force: bool) -> Result<(), Failure> {
     let store = of.database.open_current(Env::system()).await?;
     let ended = revoke_client_secret(&store, of.clinic, secret, force).await;
     let ended = ended.map_err(Failure::work)?;

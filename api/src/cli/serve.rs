@@ -23,7 +23,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::Failure;
 use super::limits::LimitArgs;
 use super::logging::Logging;
-use super::settings::Database;
+use super::settings::{Database, base_url};
 
 /// How long a stop may take before what is in flight is given up.
 const GRACE: Duration = Duration::from_secs(25);
@@ -50,7 +50,13 @@ pub(super) struct Listen {
     )]
     address: SocketAddr,
     /// The URL that callers use: token issuer, enrolment and feed links [default: from --listen]
-    #[arg(long, env = "AFTERCARE_PUBLIC_URL", hide_env_values = true, value_name = "URL")]
+    #[arg(
+        long,
+        env = "AFTERCARE_PUBLIC_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        value_parser = base_url
+    )]
     public_url: Option<String>,
     /// Proxies whose X-Forwarded-For counts, separated by commas (10.0.0.0/8)
     #[arg(
@@ -155,7 +161,7 @@ pub(super) async fn serve(args: ServeArgs) -> Result<(), Failure> {
     };
     let clock = Arc::clone(&store.env().clock);
     let readiness = Arc::new(PushReadiness { scheduler: scheduler.clone(), clock });
-    let config = ApiConfig { webhooks, ..args.listen.config(Some(metrics))? };
+    let config = ApiConfig { webhooks, ..args.listen.config(Some(metrics)) };
     let api = start_api(store, config, readiness, waker).await.map_err(Failure::work)?;
     stopped().await?;
     stop(Some(api), Some(scheduler), push.emulator).await;
@@ -174,7 +180,7 @@ pub(super) async fn api(args: ApiArgs) -> Result<(), Failure> {
     args.logging.start()?;
     let metrics = metrics()?;
     let store = args.database.open_current(Env::system()).await?;
-    let config = args.listen.config(Some(metrics))?;
+    let config = args.listen.config(Some(metrics));
     let waker: Waker = Arc::new(|| {});
     let api =
         start_api(store, config, Arc::new(NothingElse), waker).await.map_err(Failure::work)?;
@@ -197,21 +203,13 @@ pub(super) async fn scheduler(args: SchedulerArgs) -> Result<(), Failure> {
 }
 
 impl Listen {
-    fn config(&self, metrics: Option<PrometheusHandle>) -> Result<ApiConfig, Failure> {
-        if let Some(url) = &self.public_url {
-            let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-            if rest.is_none_or(|rest| rest.is_empty() || rest.contains(['?', '#', ' ', '@'])) {
-                return Err(Failure::Usage(format!(
-                    "AFTERCARE_PUBLIC_URL \"{url}\" is no base URL; write https://care.example.com"
-                )));
-            }
-        }
-        Ok(self.limits.of(ApiConfig {
+    fn config(&self, metrics: Option<PrometheusHandle>) -> ApiConfig {
+        self.limits.of(ApiConfig {
             public_url: self.public_url.clone(),
             trusted_proxies: self.trusted_proxies.clone(),
             metrics,
             ..ApiConfig::new(self.address)
-        }))
+        })
     }
 }
 

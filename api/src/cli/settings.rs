@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 
 use aftercare::care::seed_protocols;
 use aftercare::clock::Env;
+use aftercare::ids::ClinicId;
 use aftercare::seal::MasterKey;
 use aftercare::store::{ErasureFile, Store, StoreError, StoreOptions, check_url};
 use secrecy::{ExposeSecret as _, SecretString};
+use url::Url;
 
 use super::Failure;
 
@@ -37,6 +39,19 @@ pub(super) struct Database {
         value_name = "FILE"
     )]
     erasures: Option<PathBuf>,
+}
+
+/// Which clinic it is about, and how to answer.
+#[derive(Debug, clap::Args)]
+pub(super) struct OfClinic {
+    /// The clinic
+    #[arg(long, value_name = "ID")]
+    pub(super) clinic: ClinicId,
+    /// Print one JSON document instead of lines
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) database: Database,
 }
 
 impl Database {
@@ -125,6 +140,18 @@ impl Database {
     }
 }
 
+/// The URL that callers use, as their browsers write it: in small letters, without the usual port and
+/// without a slash at its end.
+pub(super) fn base_url(text: &str) -> Result<String, String> {
+    let read = Url::parse(text).ok().filter(|url| {
+        let plain = url.query().is_none() && url.fragment().is_none();
+        let nobody = url.username().is_empty() && url.password().is_none();
+        ["https", "http"].contains(&url.scheme()) && plain && nobody
+    });
+    let url = read.ok_or("not a base URL; write https://care.example.com")?;
+    Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
 /// Brings the schema and the shipped protocols up to this release, and erases again whom a restored
 /// backup brought back; gives the migrations run.
 pub(super) async fn migrate(store: &Store) -> Result<Vec<String>, Failure> {
@@ -135,4 +162,28 @@ pub(super) async fn migrate(store: &Store) -> Result<Vec<String>, Failure> {
         tracing::warn!(patients, "this database held patients who had been erased; they are again");
     }
     Ok(ran)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_url_is_written_as_browsers_write_it() {
+        for (given, written) in [
+            ("https://care.example", "https://care.example"),
+            ("HTTPS://Care.Example:443/", "https://care.example"),
+            ("https://care.example:8443/aftercare/", "https://care.example:8443/aftercare"),
+            ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+            ("https://präxis.example", "https://xn--prxis-hra.example"),
+        ] {
+            assert_eq!(base_url(given).as_deref(), Ok(written), "{given}");
+        }
+        for given in ["care.example", "ftp://care.example", "https://", "https://a@care.example"] {
+            assert!(base_url(given).is_err(), "{given}");
+        }
+        for given in ["https://care.example/?a=1", "https://care.example/#a", "https://a b"] {
+            assert!(base_url(given).is_err(), "{given}");
+        }
+    }
 }

@@ -3,13 +3,13 @@
 use std::io::{self, Write as _};
 
 use aftercare::clock::Env;
-use aftercare::ids::{ClinicId, StaffId};
+use aftercare::ids::StaffId;
 use aftercare_api::{add_staff, remove_staff, staff};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 use super::Failure;
-use super::settings::Database;
+use super::settings::{OfClinic, base_url};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum StaffCommand {
@@ -24,16 +24,17 @@ pub(super) enum StaffCommand {
             env = "AFTERCARE_PUBLIC_URL",
             hide_env_values = true,
             default_value = "http://127.0.0.1:8080",
-            value_name = "URL"
+            value_name = "URL",
+            value_parser = base_url
         )]
         public_url: String,
         #[command(flatten)]
-        of: Of,
+        of: OfClinic,
     },
     /// Show who signs in at the desk
     List {
         #[command(flatten)]
-        of: Of,
+        of: OfClinic,
     },
     /// Forget somebody and end their sign-ins, at once
     Remove {
@@ -41,20 +42,8 @@ pub(super) enum StaffCommand {
         #[arg(long, value_name = "ID")]
         staff: StaffId,
         #[command(flatten)]
-        of: Of,
+        of: OfClinic,
     },
-}
-
-#[derive(Debug, clap::Args)]
-pub(super) struct Of {
-    /// The clinic
-    #[arg(long, value_name = "ID")]
-    clinic: ClinicId,
-    /// Print one JSON document instead of lines
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    database: Database,
 }
 
 /// Works on the people at a clinic's desk.
@@ -66,11 +55,10 @@ pub(super) async fn run(command: StaffCommand) -> Result<(), Failure> {
     }
 }
 
-async fn add(of: Of, name: &str, public_url: &str) -> Result<(), Failure> {
+async fn add(of: OfClinic, name: &str, public_url: &str) -> Result<(), Failure> {
     let store = of.database.open_current(Env::system()).await?;
     let added = add_staff(&store, of.clinic, name).await.map_err(Failure::work)?;
-    let (base, invitation) = (public_url.trim_end_matches('/'), added.invitation.expose_secret());
-    let url = format!("{base}/desk/join/{invitation}");
+    let url = format!("{public_url}/desk/join/{}", added.invitation.expose_secret());
     let mut out = io::stdout().lock();
     if of.json {
         let document = json!({"staff_id": added.id, "url": url, "expires_at": added.ends_at});
@@ -83,7 +71,7 @@ async fn add(of: Of, name: &str, public_url: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn list(of: Of) -> Result<(), Failure> {
+async fn list(of: OfClinic) -> Result<(), Failure> {
     let store = of.database.open_current(Env::system()).await?;
     let people = staff(&store, of.clinic).await.map_err(Failure::work)?;
     let mut out = io::stdout().lock();
@@ -104,7 +92,7 @@ async fn list(of: Of) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn remove(of: Of, id: StaffId) -> Result<(), Failure> {
+async fn remove(of: OfClinic, id: StaffId) -> Result<(), Failure> {
     let store = of.database.open_current(Env::system()).await?;
     remove_staff(&store, of.clinic, id).await.map_err(Failure::work)?;
     let mut out = io::stdout().lock();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, ServiceConfig};
-use actix_web::{HttpRequest, get, post};
+use actix_web::{HttpRequest, get, post, routes};
 use aftercare::care::{self, Namespace, PatientRef, Reading, Recorded, SessionDone};
 use aftercare::ids::{ClinicId, TreatmentId};
 use aftercare::protocol::{Area, Protocol};
@@ -34,7 +34,7 @@ const LAST: u32 = 8;
 pub(super) fn routes(config: &mut ServiceConfig) {
     config
         .service(home)
-        .service(home_with_slash)
+        .service(home_again)
         .service(show_patient)
         .service(add_patient)
         .service(record)
@@ -80,9 +80,13 @@ async fn home(api: Data<Api>, auth: StaffAuth) -> Answer {
     Ok(page(StatusCode::OK, shown))
 }
 
-/// The same, for who types a slash too many.
+/// For who types a slash too many, or reloads what a form led to.
+#[routes]
 #[get("/desk/")]
-async fn home_with_slash() -> Answer {
+#[get("/desk/record")]
+#[get("/desk/undo")]
+#[get("/desk/invite")]
+async fn home_again() -> Answer {
     Ok(see("/desk"))
 }
 
@@ -153,21 +157,22 @@ async fn add_patient(api: Data<Api>, posted: Posted) -> Answer {
 async fn record(api: Data<Api>, posted: Posted) -> Answer {
     let Posted { auth, form } = posted;
     let (completed, next) = (wall(&form, "completed")?, wall(&form, "next")?);
-    let (event, reference) = (session_done(&form)?, reference(&form)?);
+    let session = Session::read(&form)?;
     let id = api
         .store
         .write::<_, Problem, _>(move |tx| {
             let zone = auth.begin(tx)?.time_zone;
             let next_session_at = next.map(|next| instant(next, &zone)).transpose()?;
-            let completed_at = match completed {
-                Some(completed) => instant(completed, &zone)?,
+            let completed_at = if let Some(completed) = completed {
+                instant(completed, &zone)?
+            } else {
                 // Sent twice, the second "just now" is the first.
-                None => care::recorded_at_desk(tx, auth.clinic, &reference, &event.event_id)?
-                    .unwrap_or(tx.now()),
+                let (patient, event) = (&session.reference, &session.event_id);
+                care::recorded_at_desk(tx, auth.clinic, patient, event)?.unwrap_or(tx.now())
             };
-            let event = SessionDone { completed_at, next_session_at, ..event };
+            let done = session.done(completed_at, next_session_at);
             let (Recorded::New(view) | Recorded::Repeat(view)) =
-                care::record_treatment(tx, auth.clinic, event)?;
+                care::record_treatment(tx, auth.clinic, done)?;
             Ok(view.card.treatment.id)
         })
         .await?;
@@ -176,27 +181,41 @@ async fn record(api: Data<Api>, posted: Posted) -> Answer {
 }
 
 /// What a form says was done, but for when.
-fn session_done(form: &Pairs) -> Result<SessionDone, Problem> {
-    let areas: Result<BTreeSet<Area>, _> = form.all("area").map(str::parse).collect();
-    let areas = areas.map_err(|_| fault("Treated", "names what is no area"))?;
-    if areas.is_empty() {
-        return Err(fault("Treated", "choose at least one"));
+struct Session {
+    event_id: String,
+    reference: String,
+    protocol: String,
+    areas: BTreeSet<Area>,
+}
+
+impl Session {
+    fn read(form: &Pairs) -> Result<Self, Problem> {
+        let areas: Result<BTreeSet<Area>, _> = form.all("area").map(str::parse).collect();
+        let areas = areas.map_err(|_| fault("Treated", "names what is no area"))?;
+        if areas.is_empty() {
+            return Err(fault("Treated", "choose at least one"));
+        }
+        let event_id = form.get("event").to_owned();
+        if !(1..=128).contains(&event_id.len()) {
+            return Err(fault("Form", "is not whole; open the patient again"));
+        }
+        let (reference, protocol) = (reference(form)?, form.get("protocol").to_owned());
+        Ok(Self { event_id, reference, protocol, areas })
     }
-    let event_id = form.get("event").to_owned();
-    if !(1..=128).contains(&event_id.len()) {
-        return Err(fault("Form", "is not whole; open the patient again"));
+
+    fn done(self, completed_at: Timestamp, next_session_at: Option<Timestamp>) -> SessionDone {
+        SessionDone {
+            namespace: Namespace::Desk,
+            event_id: self.event_id,
+            patient: PatientRef::Known(self.reference),
+            protocol: self.protocol.into(),
+            completed_at,
+            time_zone: None,
+            areas: Some(self.areas.into()),
+            next_session_at,
+            metadata: None,
+        }
     }
-    Ok(SessionDone {
-        namespace: Namespace::Desk,
-        event_id,
-        patient: PatientRef::Known(reference(form)?),
-        protocol: form.get("protocol").to_owned().into(),
-        completed_at: Timestamp::UNIX_EPOCH,
-        time_zone: None,
-        areas: Some(areas.into()),
-        next_session_at: None,
-        metadata: None,
-    })
 }
 
 fn fault(field: &str, detail: &str) -> Problem {

@@ -2,8 +2,8 @@
 //!
 //! A body is parsed to a JSON value first (a member that comes twice is refused) and then read field by
 //! field with [`Fields`], which notes each fault with its pointer and goes on. A query string and a
-//! form are read with the same reader, as an object of strings. Whatever nobody asked for is refused by name, because a
-//! misspelt optional field would otherwise be dropped without a word.
+//! form are read with the same reader, as an object of strings. Whatever nobody asked for is refused by
+//! name, because a misspelt optional field would otherwise be dropped without a word.
 //!
 //! Handlers take [`Body`] and [`Query`], read them once they know who calls, and see only values that are
 //! whole.

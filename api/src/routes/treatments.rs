@@ -209,11 +209,8 @@ async fn list_treatments(
 
 /// One page out of one treatment more than fits on it.
 fn pages(mut views: Vec<TreatmentView>, limit: u32) -> TreatmentPage {
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = views.len() > limit;
-    views.truncate(limit);
-    let next_cursor = views.last().filter(|_| more).map(|last| &last.card.treatment);
-    let next_cursor = next_cursor.map(|last| cursor::write(last.recorded_at, last.id.0));
+    let last = care::cut(&mut views, limit).map(|last| &last.card.treatment);
+    let next_cursor = last.map(|last| cursor::write(last.recorded_at, last.id.0));
     TreatmentPage { items: views.into_iter().map(Into::into).collect(), next_cursor }
 }
 

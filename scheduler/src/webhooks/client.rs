@@ -5,7 +5,7 @@
 //! status counts.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -19,7 +19,9 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
@@ -27,6 +29,9 @@ use crate::tls;
 
 /// From the look-up of the name to the status of the answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// How many names are looked up at once. A look-up cannot be called off, and the threads that it holds are
+/// those that the database works on.
+const LOOK_UPS: usize = 16;
 /// The most that is read of an answer: its head.
 const HEAD_MAX: usize = 16 * 1024;
 
@@ -66,8 +71,17 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(reach: Reach) -> Self {
-        let resolve: Box<Resolve> = Box::new(|host, port| {
-            Box::pin(async move { Ok(lookup_host((host, port)).await?.collect()) })
+        let turns = Arc::new(Semaphore::new(LOOK_UPS));
+        let resolve: Box<Resolve> = Box::new(move |host, port| {
+            let turns = Arc::clone(&turns);
+            Box::pin(async move {
+                let turn = turns.acquire_owned().await.map_err(io::Error::other)?;
+                let looked_up = spawn_blocking(move || {
+                    let _turn = turn;
+                    Ok((host.as_str(), port).to_socket_addrs()?.collect())
+                });
+                looked_up.await?
+            })
         });
         Self { reach, resolve, tls: OnceLock::new() }
     }

@@ -16,6 +16,8 @@ use crate::stage::Stage;
 
 /// What is open to whoever has no sign-in yet.
 const DOOR: [&str; 3] = ["/desk/", "/desk/sign-in", "/desk/join/{invitation}"];
+/// What leads to the first page, which asks for a sign-in itself.
+const HOME: [&str; 3] = ["GET /desk/record", "GET /desk/undo", "GET /desk/invite"];
 /// Where everybody has a name space of their own: another's name is a fresh one here.
 const OWN_NAMES: [&str; 1] = ["POST /desk/patient"];
 
@@ -31,6 +33,7 @@ fn pages() -> Vec<(&'static str, String)> {
         }
     }
     pages.retain(|(_, path)| !DOOR.contains(&path.as_str()));
+    pages.retain(|(method, path)| !HOME.contains(&format!("{method} {path}").as_str()));
     // Whoever signs out is out: that comes last.
     pages.sort_by_key(|(method, path)| (path == "/desk/sign-out", *method, path.clone()));
     pages

@@ -149,6 +149,8 @@ async fn a_session_is_recorded_shown_and_undone(bed: Bed) {
     stage.set_clock("2026-11-22T15:54:59Z");
     let page = maria.page(&path).await;
     assert_eq!(maria.submit(&page, "/desk/undo", &[]).await.status, 303);
+    let reloaded = maria.get("/desk/undo").await;
+    assert_eq!((reloaded.status, reloaded.header("location")), (303, Some("/desk")));
     assert!(maria.page(&path).await.contains("Undone"));
     let patient = maria.page("/desk/patient?ref=p-7").await;
     let filled = [("area", "neck"), ("next", "2026-12-23T11:00")];

@@ -154,6 +154,27 @@ async fn a_receiver_that_is_gone_is_left_alone(bed: Bed) {
     assert_eq!(receiver.lines().len(), 2);
 }
 
+/// A deed that was under way while the receiver was found to be gone.
+async fn what_is_written_for_a_receiver_that_is_gone_is_given_up(bed: Bed) {
+    let stage = Stage::set(bed).await;
+    let receiver = Receiver::start().await;
+    let webhook = stage.webhook(&receiver, &["treatment.planned"]).await;
+    receiver.answer(|_| Reply::Status(410));
+    stage.treated("ana").await;
+    stage.treated("bea").await;
+    let id = webhook["id"].as_str().unwrap().parse().unwrap();
+    let clinic = stage.clinic.clinic_id;
+    let disable = move |tx: &mut Tx<'_>| tx.set_webhook_disabled(clinic, id, true);
+    assert!(stage.bed.store.write(disable).await.unwrap());
+    assert_eq!((stage.tell().await, stage.outbox()), (WebhookSummary::default(), 2));
+    stage.scheduler.tidy().await;
+    assert_eq!(stage.outbox(), 0);
+    assert_eq!(stage.failures(&webhook).await[0]["trouble"], "the receiver is gone (410)");
+    receiver.answer(|_| Reply::Status(200));
+    assert_eq!(stage.replay(&webhook).await, 2);
+    assert_eq!(stage.tell().await.delivered, 2);
+}
+
 async fn redirects_are_not_followed(bed: Bed) {
     let stage = Stage::set(bed).await;
     let (receiver, elsewhere) = (Receiver::start().await, Receiver::start().await);
@@ -171,5 +192,6 @@ on_both_engines!(
     a_crash_between_the_answer_and_the_note_of_it_tells_again,
     two_schedulers_never_tell_at_the_same_time,
     a_receiver_that_is_gone_is_left_alone,
+    what_is_written_for_a_receiver_that_is_gone_is_given_up,
     redirects_are_not_followed,
 );
