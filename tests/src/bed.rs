@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use aftercare::clock::{Clock, Env, ManualClock};
 use aftercare::seal::MasterKey;
-use aftercare::store::{Store, StoreError, StoreOptions, Tx};
+use aftercare::store::{Store, StoreError, StoreOptions, Tx, back_up};
 use diesel::RunQueryDsl as _;
 use diesel::connection::{Connection, SimpleConnection};
 use diesel::sqlite::SqliteConnection;
@@ -66,6 +66,25 @@ impl Bed {
         let master = MasterKey::generate(&env);
         let store = Store::open(&url, master.clone(), env, StoreOptions::default()).await.unwrap();
         store.migrate().await.unwrap();
+        Self { store, clock, url, master, database, folder }
+    }
+
+    /// A copy of the database as it is now, made as its operator would and opened under the same key and
+    /// clock.
+    pub async fn backup(&self) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("copy");
+        let (url, database) = if let Some(database) = &self.database {
+            database.dump(&file);
+            let restored = database.restored(&file);
+            (restored.url(), Some(restored))
+        } else {
+            back_up(&self.url, &file).unwrap();
+            (format!("sqlite:{}", file.display()), None)
+        };
+        let (clock, master) = (Arc::clone(&self.clock), self.master.clone());
+        let env = self.store.env().clone();
+        let store = Store::open(&url, master.clone(), env, StoreOptions::default()).await.unwrap();
         Self { store, clock, url, master, database, folder }
     }
 

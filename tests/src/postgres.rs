@@ -111,6 +111,30 @@ impl TestDatabase {
         log.lines().filter(|line| *line == broken).count()
     }
 
+    /// Dumps the database into a file, as its operator would.
+    ///
+    /// # Panics
+    /// When `pg_dump` fails.
+    pub fn dump(&self, file: &Path) {
+        let url = self.url_at("127.0.0.1");
+        let file = file.to_str().unwrap();
+        self.cluster.tool("pg_dump", &["--format=custom", "--file", file, &url]);
+    }
+
+    /// What such a file holds, in a database of its own.
+    ///
+    /// # Panics
+    /// When `pg_restore` fails.
+    #[must_use]
+    pub fn restored(&self, file: &Path) -> Self {
+        let cluster = self.cluster;
+        let restored = Self { cluster, name: fresh_name() };
+        cluster.execute("postgres", &format!("CREATE DATABASE {}", restored.name));
+        let url = restored.url_at("127.0.0.1");
+        cluster.tool("pg_restore", &["--exit-on-error", "--dbname", &url, file.to_str().unwrap()]);
+        restored
+    }
+
     /// Stops the server, as its operator would to restart it: sessions are ended, nothing
     /// committed is lost. For a database of [`on_its_own_server`] only.
     pub fn stop_server(&self) {
@@ -155,9 +179,13 @@ pub fn on_its_own_server() -> Option<TestDatabase> {
     start().map(|cluster| copy_template(Box::leak(Box::new(cluster))))
 }
 
-fn copy_template(cluster: &'static Cluster) -> TestDatabase {
+fn fresh_name() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
-    let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
+    format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+fn copy_template(cluster: &'static Cluster) -> TestDatabase {
+    let name = fresh_name();
     cluster.execute("postgres", &format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE}"));
     TestDatabase { cluster, name }
 }
@@ -236,6 +264,8 @@ fn run_as(owner: u32) -> Option<(u32, u32)> {
 
 #[derive(Debug)]
 struct Cluster {
+    /// Where its programs are.
+    bin: PathBuf,
     folder: PathBuf,
     port: u16,
     /// Held as long as this process lives: see [`remove_stale`].
@@ -278,8 +308,16 @@ impl Cluster {
             return None;
         }
         let watcher = Mutex::new((watcher, answers));
-        let cluster = Self { folder, port, _lock: lock, watcher };
+        // What is on `PATH` may be a link to some of them only.
+        let bin = fs::canonicalize(bin.join("initdb")).unwrap().parent().unwrap().to_owned();
+        let cluster = Self { bin, folder, port, _lock: lock, watcher };
         cluster.is_ours().then_some(cluster)
+    }
+
+    fn tool(&self, name: &str, args: &[&str]) {
+        let output = Command::new(self.bin.join(name)).args(args).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{name}: {said}");
     }
 
     /// Gives the watcher a word and waits for its answer.

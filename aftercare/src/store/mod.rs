@@ -17,6 +17,7 @@ mod aliases;
 mod amendments;
 mod audit;
 mod audit_chain;
+mod backup;
 mod calendars;
 mod clinics;
 mod conn;
@@ -67,6 +68,7 @@ pub use amendments::{
 };
 pub use audit::{AuditEntry, AuditRow};
 pub use audit_chain::{AuditFinding, AuditHead, AuditReport, SEAL_BATCH};
+pub use backup::{Backup, BackupError, back_up};
 pub use calendars::Calendar;
 pub use clinics::{ClientSecret, Clinic, PushContent};
 pub use consents::{Consent, ConsentKind};

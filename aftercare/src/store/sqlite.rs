@@ -56,6 +56,10 @@ impl File {
         }
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(super) fn connect(&self, access: Access) -> Result<SqliteConnection, StoreError> {
         // Whatever the name looks like, it is a file's: never a `file:` URI.
         let path = if self.path.is_absolute() {

@@ -207,7 +207,11 @@ fn opting_out_and_muting_leave_reminders_out_with_a_reason() {
     let start = planned(&first, 1, "start");
     assert!(!start.rule_ids.contains(&"no-sweating".into()));
     facts.person.aftercare = false;
-    assert_eq!(plan(&facts, now).reminders, []);
+    let second = plan(&facts, now);
+    assert_eq!(second.reminders, []);
+    assert_eq!(fate(&second, 1, "book"), &Fate::Skipped(Reason::Consent));
+    // Nobody would hear of a session that is not booked: it is not left out for want of consent.
+    assert_eq!(fate(&second, 1, "day-before"), &Fate::Cancelled(Reason::NotBooked));
 }
 
 #[test]

@@ -35,7 +35,7 @@ second, are counted; nothing can be said of them."
 /// Works on the audit trail.
 pub(super) async fn run(command: Command) -> Result<(), Failure> {
     let Command::Verify { head, json, database } = command;
-    let store = database.open_current(Env::system()).await?;
+    let store = database.open_existing(Env::system()).await?;
     let report = store.verify_audit(head).await.map_err(Failure::work)?;
     if json {
         writeln!(io::stdout(), "{}", document(&report))?;

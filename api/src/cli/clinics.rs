@@ -120,7 +120,7 @@ async fn create(args: Create) -> Result<(), Failure> {
 }
 
 async fn set(args: Set) -> Result<(), Failure> {
-    let store = args.database.open_current(Env::system()).await?;
+    let store = args.database.open_existing(Env::system()).await?;
     let moved = args.time_zone.is_some();
     let contact_phone = match (args.contact_phone, args.no_contact_phone) {
         (Some(phone), _) => Patch::Set(phone),
@@ -186,7 +186,7 @@ async fn replan_patients(store: &Store, clinic: ClinicId) -> Result<(), Failure>
 }
 
 async fn list(json: bool, database: Database) -> Result<(), Failure> {
-    let store = database.open_current(Env::system()).await?;
+    let store = database.open_existing(Env::system()).await?;
     let listed =
         store.read(|tx| Ok::<_, aftercare::store::StoreError>((tx.clinics()?, tx.all_paused()?)));
     let (clinics, all_paused) = listed.await.map_err(Failure::work)?;

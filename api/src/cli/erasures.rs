@@ -29,7 +29,7 @@ pub(super) enum Command {
 pub(super) async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Export { database } => {
-            let store = database.open_current(Env::system()).await?;
+            let store = database.open_existing(Env::system()).await?;
             let erasures = store.read(|tx| tx.erasures(None)).await.map_err(Failure::work)?;
             let mut out = io::stdout().lock();
             for erasure in erasures {
@@ -41,7 +41,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
                 return Err(Failure::Work(format!("there is no file {}", file.display())));
             }
             let noted = ErasureFile::at(&file).read(Env::system().now()).map_err(Failure::work)?;
-            let store = database.open_current(Env::system()).await?;
+            let store = database.open_existing(Env::system()).await?;
             let named = noted.len();
             let erased = store.replay(noted).await.map_err(Failure::work)?;
             writeln!(io::stdout(), "{named} erasures, {erased} of them erased now")?;

@@ -65,7 +65,7 @@ pub(super) async fn keys(command: KeysCommand) -> Result<(), Failure> {
         }
         KeysCommand::RotateMaster(args) => master_key::rotate_master(args).await,
         KeysCommand::List { output } => {
-            let store = output.database.open_current(Env::system()).await?;
+            let store = output.database.open_existing(Env::system()).await?;
             let keys = store.write(care::ensure_signing_key).await.map_err(Failure::work)?;
             show(&keys, store.env().now(), output.json, None)
         }
@@ -75,7 +75,7 @@ pub(super) async fn keys(command: KeysCommand) -> Result<(), Failure> {
 type Rotate = fn(&mut Tx<'_>) -> Result<Rotation, aftercare::store::StoreError>;
 
 async fn rotate(output: Output, rotate: Rotate) -> Result<(), Failure> {
-    let store = output.database.open_current(Env::system()).await?;
+    let store = output.database.open_existing(Env::system()).await?;
     let rotation = store.write(rotate).await.map_err(Failure::work)?;
     if !rotation.made {
         let next = &rotation.next;

@@ -30,7 +30,7 @@ pub(super) struct Args {
 pub(super) async fn rotate_master(args: Args) -> Result<(), Failure> {
     let env = Env::system();
     // Before anything changes: the file and the database belong together.
-    let store = args.database.open_current(env.clone()).await?;
+    let store = args.database.open_existing(env.clone()).await?;
     let in_use = store.master_key_in_use().await.map_err(Failure::work)?;
     let file = KeyFile::hold(&args.database.key_file()?).map_err(Failure::work)?;
     let newest = match file.ids().map_err(Failure::work)?.as_slice() {
@@ -47,7 +47,7 @@ pub(super) async fn rotate_master(args: Args) -> Result<(), Failure> {
         return prepared(newest, &file, args.json);
     }
     // Anew, with all that is in the file by now.
-    let store = args.database.open_current(env.clone()).await?;
+    let store = args.database.open_existing(env.clone()).await?;
     let values = replace(&store).await?;
     let before = file.retire_all_but(newest, &env).map_err(Failure::work)?;
     replaced(newest, values, before, args.json)

@@ -2,6 +2,7 @@
 //! work failed, 2 that the call was wrong.
 
 mod audit;
+mod backup;
 mod clinics;
 mod demo;
 mod emulator;
@@ -62,6 +63,8 @@ enum Command {
     Pause(operate::PauseArgs),
     /// Send again
     Resume(operate::PauseArgs),
+    /// Copy an SQLite database while servers work on it
+    Backup(backup::Args),
     /// Work on the trail of who did what
     #[command(subcommand)]
     Audit(audit::Command),
@@ -125,6 +128,7 @@ fn carry_out(command: Command) -> Result<(), Failure> {
         Command::Keys(command) => wait_for(keys::keys(command)),
         Command::Pause(args) => wait_for(operate::pause(args, true)),
         Command::Resume(args) => wait_for(operate::pause(args, false)),
+        Command::Backup(args) => backup::run(&args),
         Command::Audit(command) => wait_for(audit::run(command)),
         Command::Erasures(command) => wait_for(erasures::run(command)),
         Command::Replan(args) => wait_for(replan::run(args)),

@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use aftercare::clock::Env;
 use aftercare::ids::ClinicId;
 use aftercare::store::AuditEntry;
+use clap::ArgGroup;
 
 use super::Failure;
 use super::settings::{Database, migrate as run_migrations};
@@ -30,9 +31,10 @@ pub(super) async fn migrate(args: MigrateArgs) -> Result<(), Failure> {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(group = ArgGroup::new("whose").required(true).args(["clinic", "all"]))]
 pub(super) struct PauseArgs {
     /// The clinic whose sends are meant
-    #[arg(long, value_name = "ID", required_unless_present = "all", conflicts_with = "all")]
+    #[arg(long, value_name = "ID")]
     clinic: Option<ClinicId>,
     /// Every clinic's sends
     #[arg(long)]
@@ -43,7 +45,7 @@ pub(super) struct PauseArgs {
 
 /// Stops or starts sending; intake goes on either way.
 pub(super) async fn pause(args: PauseArgs, paused: bool) -> Result<(), Failure> {
-    let store = args.database.open_current(Env::system()).await?;
+    let store = args.database.open_existing(Env::system()).await?;
     let clinic = args.clinic;
     let found = store.write(move |tx| {
         let found = match clinic {

@@ -36,7 +36,7 @@ pub(super) struct Args {
 
 /// Plans what is not sent yet by the time-zone rules of this binary.
 pub(super) async fn run(args: Args) -> Result<(), Failure> {
-    let store = args.database.open_current(Env::system()).await?;
+    let store = args.database.open_existing(Env::system()).await?;
     let clinic = args.clinic;
     let noted = store.write(move |tx| {
         if let Some(id) = clinic

@@ -46,7 +46,7 @@ pub(super) async fn secret(command: SecretCommand) -> Result<(), Failure> {
 }
 
 async fn add(of: OfClinic) -> Result<(), Failure> {
-    let store = of.database.open_current(Env::system()).await?;
+    let store = of.database.open_existing(Env::system()).await?;
     let made = add_client_secret(&store, of.clinic).await.map_err(Failure::work)?;
     let secret = made.client_secret.expose_secret();
     let mut out = io::stdout().lock();
@@ -67,7 +67,7 @@ async fn add(of: OfClinic) -> Result<(), Failure> {
 }
 
 async fn list(of: OfClinic) -> Result<(), Failure> {
-    let store = of.database.open_current(Env::system()).await?;
+    let store = of.database.open_existing(Env::system()).await?;
     let secrets = client_secrets(&store, of.clinic).await.map_err(Failure::work)?;
     let mut out = io::stdout().lock();
     if of.json {
@@ -88,7 +88,7 @@ async fn list(of: OfClinic) -> Result<(), Failure> {
 }
 
 async fn revoke(of: OfClinic, secret: ClientSecretId, force: bool) -> Result<(), Failure> {
-    let store = of.database.open_current(Env::system()).await?;
+    let store = of.database.open_existing(Env::system()).await?;
     let ended = revoke_client_secret(&store, of.clinic, secret, force).await;
     let ended = ended.map_err(Failure::work)?;
     let mut out = io::stdout().lock();

@@ -60,18 +60,23 @@ impl Database {
         self.sqlite_file().is_some()
     }
 
+    pub(super) fn url(&self) -> &str {
+        self.url.expose_secret()
+    }
+
     /// Refuses a URL of no kind that we know, before anything else is asked for that would depend on it.
     pub(super) fn check(&self) -> Result<(), Failure> {
-        check_url(self.url.expose_secret()).map_err(Failure::work)
+        check_url(self.url()).map_err(Failure::work)
     }
 
     fn sqlite_file(&self) -> Option<&str> {
-        let rest = self.url.expose_secret().strip_prefix("sqlite:")?;
+        let rest = self.url().strip_prefix("sqlite:")?;
         Some(rest.strip_prefix("//").unwrap_or(rest))
     }
 
     /// Opens the database as it is.
     pub(super) async fn open(&self, env: Env) -> Result<Store, Failure> {
+        self.check()?;
         let file = self.key_file()?;
         if !file.exists() {
             self.make_key(&file, &env).await?;
@@ -81,7 +86,7 @@ impl Database {
     }
 
     async fn open_with(&self, key: MasterKey, env: Env) -> Result<Store, Failure> {
-        let url = self.url.expose_secret();
+        let url = self.url();
         let beside = || self.sqlite_file().map(|file| PathBuf::from(format!("{file}.erasures")));
         let erasures = self.erasures.clone().or_else(beside).map(|file| ErasureFile::at(&file));
         if erasures.is_none() {
@@ -96,7 +101,7 @@ impl Database {
     /// Makes the master key of a database that has none yet. One that has must get its own key
     /// back: another beside it would only be mistaken for it.
     async fn make_key(&self, file: &Path, env: &Env) -> Result<(), Failure> {
-        let url = self.url.expose_secret();
+        let url = self.url();
         let trial = MasterKey::generate(env);
         let opened = Store::open(url, trial, env.clone(), StoreOptions::default()).await;
         if let Err(StoreError::WrongKey | StoreError::MissingKey(_)) = opened {
@@ -115,7 +120,18 @@ impl Database {
         Ok(())
     }
 
-    /// Opens the database and makes sure that it has this release's schema: an SQLite file is
+    /// Opens a database that is there already: who pauses, erases or rotates in the wrong folder must
+    /// hear of it.
+    pub(super) async fn open_existing(&self, env: Env) -> Result<Store, Failure> {
+        match self.sqlite_file() {
+            Some(file) if !Path::new(file).exists() => Err(Failure::Work(format!(
+                "there is no database {file} here; say where it is with --database-url or DATABASE_URL"
+            ))),
+            _ => self.open_current(env).await,
+        }
+    }
+
+    /// Opens the database, or makes it, and makes sure that it has this release's schema: an SQLite file is
     /// migrated, a server is not, because others may be using it.
     pub(super) async fn open_current(&self, env: Env) -> Result<Store, Failure> {
         let store = self.open(env).await?;

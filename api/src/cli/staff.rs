@@ -56,7 +56,7 @@ pub(super) async fn run(command: StaffCommand) -> Result<(), Failure> {
 }
 
 async fn add(of: OfClinic, name: &str, public_url: &str) -> Result<(), Failure> {
-    let store = of.database.open_current(Env::system()).await?;
+    let store = of.database.open_existing(Env::system()).await?;
     let added = add_staff(&store, of.clinic, name).await.map_err(Failure::work)?;
     let url = format!("{public_url}/desk/join/{}", added.invitation.expose_secret());
     let mut out = io::stdout().lock();
@@ -72,7 +72,7 @@ async fn add(of: OfClinic, name: &str, public_url: &str) -> Result<(), Failure> 
 }
 
 async fn list(of: OfClinic) -> Result<(), Failure> {
-    let store = of.database.open_current(Env::system()).await?;
+    let store = of.database.open_existing(Env::system()).await?;
     let people = staff(&store, of.clinic).await.map_err(Failure::work)?;
     let mut out = io::stdout().lock();
     if of.json {
@@ -93,7 +93,7 @@ async fn list(of: OfClinic) -> Result<(), Failure> {
 }
 
 async fn remove(of: OfClinic, id: StaffId) -> Result<(), Failure> {
-    let store = of.database.open_current(Env::system()).await?;
+    let store = of.database.open_existing(Env::system()).await?;
     remove_staff(&store, of.clinic, id).await.map_err(Failure::work)?;
     let mut out = io::stdout().lock();
     if of.json {

@@ -18,6 +18,7 @@ mod stage;
 
 mod amend;
 mod audit;
+mod backup;
 mod binary;
 mod calendar;
 mod canaries;

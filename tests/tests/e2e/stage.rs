@@ -81,6 +81,11 @@ impl Stage {
         (server, http)
     }
 
+    /// A scheduler on another database, with the same FCM.
+    pub(crate) fn scheduler_of(&self, bed: &Bed) -> SchedulerHandle {
+        Scheduler::start(bed.store.clone(), scheduling(&self.fcm)).unwrap()
+    }
+
     /// Another scheduler on the same database and FCM, as another process would have it.
     pub(crate) async fn another_scheduler(&self) -> SchedulerHandle {
         Scheduler::start(self.bed.again().await, scheduling(&self.fcm)).unwrap()

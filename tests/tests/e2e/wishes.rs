@@ -148,6 +148,7 @@ async fn the_two_consents_are_apart(bed: Bed) {
     assert_eq!(redeemed["granted"], true);
     assert_eq!(redeemed["at"], "2026-11-22T15:40:00Z");
 
+    let steps = stage.fates(&treated).await.len();
     let told = app.consent("recall", false).await;
     assert_eq!((&told["granted"], &told["applied"]), (&json!(false), &json!(true)));
     assert_eq!(fate(&stage, &treated, "book").await, "skipped: consent");
@@ -156,6 +157,7 @@ async fn the_two_consents_are_apart(bed: Bed) {
     stage.play("2026-11-22T16:00:00Z").await;
     assert_eq!(stage.pushes(), []);
     assert_eq!(fate(&stage, &treated, "start").await, "skipped: consent");
+    assert_eq!(stage.fates(&treated).await.len(), steps, "of the day before no session, too");
     app.consent("aftercare", true).await;
     stage.run().await;
     assert_eq!(stage.pushes().len(), 1, "what still holds comes at once");

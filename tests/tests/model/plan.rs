@@ -209,9 +209,6 @@ impl History {
         if session.voided {
             return Err(cancelled("voided"));
         }
-        if !self.aftercare || is_recall(session, step) && !self.recall {
-            return Err(skipped("consent"));
-        }
         if is_recall(session, step) {
             self.wants_next_session(i)?;
         }
@@ -223,6 +220,9 @@ impl History {
                 return Err(cancelled("booked"));
             }
             _ => {}
+        }
+        if !self.aftercare || is_recall(session, step) && !self.recall {
+            return Err(skipped("consent"));
         }
         Ok(())
     }

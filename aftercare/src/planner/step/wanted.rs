@@ -23,7 +23,8 @@ impl Chart<'_> {
     }
 
     /// Why the step is not wanted, whatever the hour and whatever it would say: the session was taken
-    /// back, consent was withdrawn, or the course went on without it. `None` while it is wanted.
+    /// back, the course went on without it, or consent was withdrawn. `None` while it is wanted. What
+    /// nobody would be told anyway is not left out for want of consent.
     #[must_use]
     pub fn unwanted(&self, key: &Key) -> Option<Reason> {
         let person = &self.facts.person;
@@ -31,14 +32,16 @@ impl Chart<'_> {
         if treatment.voided && !key.step.is_correction() {
             return Some(Reason::Voided);
         }
-        if !person.aftercare {
-            return Some(Reason::Consent);
-        }
-        let step = treatment.protocol.step(&key.step)?;
+        let step = treatment.protocol.step(&key.step);
+        let needless = step.and_then(|step| self.needless(treatment, step));
+        let recall = step.is_some_and(|step| treatment.protocol.is_recall(step));
+        let consented = person.aftercare && (!recall || person.recall);
+        needless.or((!consented).then_some(Reason::Consent))
+    }
+
+    /// What the course makes of a step, and the booking.
+    fn needless(&self, treatment: &TreatmentFacts, step: &Step) -> Option<Reason> {
         if treatment.protocol.is_recall(step) {
-            if !person.recall {
-                return Some(Reason::Consent);
-            }
             let course = self.courses.get(&treatment.id);
             if course.is_some_and(|course| !course.latest) {
                 return Some(Reason::NewerSession);
