@@ -1,5 +1,6 @@
 //! The heartbeat: cron jobs that wake the dispatcher, finish erasures, move treatments to new versions of
-//! their protocols and seal the audit trail every second, and one that tidies up every hour.
+//! their protocols and seal the audit trail every second, one that looks at what clinics send every minute,
+//! and one that tidies up every hour.
 //!
 //! What is due is decided by the tables, so a tick that comes late, twice or never loses nothing.
 //! The cron scheduler reads the system's wall clock and can fall silent when that is set back; a
@@ -7,6 +8,7 @@
 //! cron scheduler anew. A tick only leaves a note for the dispatcher's own loop, which takes one
 //! at a time: ticks never overlap, and draining is the dispatcher's.
 
+use std::future::ready;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,12 +18,15 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
+use crate::intake::IntakeWatch;
 use crate::keeper::Keeper;
 use crate::metrics;
 use crate::sealing::Sealing;
 
 /// Every second of every minute.
 const EVERY_SECOND: &str = "* * * * * *";
+/// Every minute, off the minute at which everything else happens.
+const EVERY_MINUTE: &str = "37 * * * * *";
 /// Once an hour, off the hours at which everything else happens.
 const HOURLY: &str = "0 23 * * * *";
 /// Ticks come up to half a second late; silence for longer than this is a fault.
@@ -73,74 +78,75 @@ async fn start(
     sealing: &Arc<Sealing>,
 ) -> Result<JobScheduler, JobSchedulerError> {
     let cron = JobScheduler::new().await?;
-    let beats = Arc::clone(pulse);
-    let job = Job::new_async(EVERY_SECOND, move |_, _| {
-        let beats = Arc::clone(&beats);
-        Box::pin(async move { beats.beat() })
-    })?;
-    cron.add(job).await?;
-    let erasing =
-        Arc::new(Erasing { store: keeper.store.clone(), busy: tokio::sync::Mutex::new(()) });
-    let job = Job::new_async(EVERY_SECOND, move |_, _| {
-        let erasing = Arc::clone(&erasing);
-        Box::pin(async move { erasing.finish().await })
-    })?;
-    cron.add(job).await?;
-    let moving =
-        Arc::new(Moving { store: keeper.store.clone(), busy: tokio::sync::Mutex::new(()) });
-    let job = Job::new_async(EVERY_SECOND, move |_, _| {
-        let moving = Arc::clone(&moving);
-        Box::pin(async move { moving.go_on().await })
-    })?;
-    cron.add(job).await?;
+    let (beats, store) = (Arc::clone(pulse), keeper.store.clone());
     let sealing = Arc::clone(sealing);
-    let job = Job::new_async(EVERY_SECOND, move |_, _| {
-        let sealing = Arc::clone(&sealing);
-        Box::pin(async move { sealing.tick().await })
-    })?;
-    cron.add(job).await?;
-    let keeper = keeper.clone();
-    let job = Job::new_async(HOURLY, move |_, _| {
-        let keeper = keeper.clone();
-        Box::pin(async move { keeper.tidy().await })
-    })?;
-    cron.add(job).await?;
+    let watch = Arc::new(IntakeWatch::new(store.clone()));
+    let (moved, keeper) = (store.clone(), keeper.clone());
+    let beat = move || {
+        beats.beat();
+        ready(())
+    };
+    add(&cron, EVERY_SECOND, beat).await?;
+    add(&cron, EVERY_SECOND, move || finish_erasures(store.clone())).await?;
+    add(&cron, EVERY_SECOND, move || move_on(moved.clone())).await?;
+    add(&cron, EVERY_SECOND, move || seal(Arc::clone(&sealing))).await?;
+    add(&cron, EVERY_MINUTE, move || look(Arc::clone(&watch))).await?;
+    add(&cron, HOURLY, move || tidy(keeper.clone())).await?;
     cron.start().await?;
     Ok(cron)
 }
 
-/// Hears of erasures by other processes, and finishes what they could not; one tick at a time.
-struct Erasing {
-    store: Store,
-    busy: tokio::sync::Mutex<()>,
-}
-
-impl Erasing {
-    async fn finish(&self) {
-        let Ok(_alone) = self.busy.try_lock() else { return };
-        if let Err(error) = self.store.finish_erasures().await {
-            tracing::warn!(%error, "could not finish erasures; trying again");
-        }
-    }
-}
-
-/// Moves treatments to the versions that their clinics published for them; one tick at a time.
-struct Moving {
-    store: Store,
-    busy: tokio::sync::Mutex<()>,
-}
-
-impl Moving {
-    async fn go_on(&self) {
-        let Ok(_alone) = self.busy.try_lock() else { return };
-        match care::move_running(&self.store).await {
-            Ok(0) => {}
-            Ok(moved) => tracing::info!(moved, "moved patients to new versions of their protocols"),
-            Err(error) => {
-                tracing::warn!(%error, "could not move patients to a new protocol version; trying again");
+/// Adds a job. A tick that comes while the one before is still at work is dropped.
+async fn add<F>(
+    cron: &JobScheduler,
+    when: &str,
+    work: impl Fn() -> F + Send + Sync + 'static,
+) -> Result<(), JobSchedulerError>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let alone = Arc::new(tokio::sync::Mutex::new(()));
+    let job = Job::new_async(when, move |_, _| {
+        let turn = Arc::clone(&alone).try_lock_owned();
+        let work = turn.is_ok().then(&work);
+        Box::pin(async move {
+            if let Some(work) = work {
+                work.await;
             }
+            drop(turn);
+        })
+    })?;
+    cron.add(job).await.map(|_| ())
+}
+
+/// Hears of erasures by other processes, and finishes what they could not.
+async fn finish_erasures(store: Store) {
+    if let Err(error) = store.finish_erasures().await {
+        tracing::warn!(%error, "could not finish erasures; trying again");
+    }
+}
+
+/// Moves treatments to the versions that their clinics published for them.
+async fn move_on(store: Store) {
+    match care::move_running(&store).await {
+        Ok(0) => {}
+        Ok(moved) => tracing::info!(moved, "moved patients to new versions of their protocols"),
+        Err(error) => {
+            tracing::warn!(%error, "could not move patients to a new protocol version; trying again");
         }
     }
+}
+
+async fn seal(sealing: Arc<Sealing>) {
+    sealing.tick().await;
+}
+
+async fn look(watch: Arc<IntakeWatch>) {
+    watch.look().await;
+}
+
+async fn tidy(keeper: Keeper) {
+    keeper.tidy().await;
 }
 
 /// Returns when it is time to stop, or to start the cron scheduler anew.

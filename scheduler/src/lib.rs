@@ -7,6 +7,7 @@
 mod delivery;
 mod dispatcher;
 mod heartbeat;
+mod intake;
 mod keeper;
 mod metrics;
 mod pause;

@@ -15,6 +15,7 @@
 //! | `aftercare_fcm_credential_ok` | gauge | 1 while FCM accepts our credential, 0 while sending is paused because it does not |
 //! | `aftercare_webhook_attempts_total{outcome}` | counter | attempts to tell a clinic's webhook something: `delivered`, `retry`, `failed` (given up) |
 //! | `aftercare_webhook_events{state}` | gauge | events in the outbox: `pending` (to be told) and `failed` (given up, not replayed) |
+//! | `aftercare_clinics_surging` | gauge | clinics that record five times as many sessions as usual, within the last 24 h |
 //! | `aftercare_heartbeat_restarts_total` | counter | times the cron scheduler fell silent and was started anew |
 
 use std::time::Duration;
@@ -36,6 +37,7 @@ pub(crate) fn describe() {
     describe_gauge!("aftercare_fcm_credential_ok", "1 while FCM accepts our credential");
     describe_counter!("aftercare_webhook_attempts_total", "Attempts to tell webhooks something");
     describe_gauge!("aftercare_webhook_events", "Events in the outbox of webhooks");
+    describe_gauge!("aftercare_clinics_surging", "Clinics that send far more than usual");
     describe_counter!("aftercare_heartbeat_restarts_total", "Restarts of a silent heartbeat");
 }
 
@@ -90,6 +92,11 @@ pub(crate) fn told(outcome: &'static str) {
 pub(crate) fn outbox(pending: i64, failed: i64) {
     gauge!("aftercare_webhook_events", "state" => "pending").set(pending as f64);
     gauge!("aftercare_webhook_events", "state" => "failed").set(failed as f64);
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a server has at most thousands of clinics")]
+pub(crate) fn surging(clinics: usize) {
+    gauge!("aftercare_clinics_surging").set(clinics as f64);
 }
 
 pub(crate) fn heartbeat_restarted() {

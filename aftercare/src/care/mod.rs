@@ -35,6 +35,7 @@ mod retention;
 mod signing_keys;
 mod signing_secrets;
 mod snooze;
+mod surge;
 mod timeline;
 mod treatments;
 mod webhooks;
@@ -80,6 +81,7 @@ pub use signing_keys::{
 };
 pub use signing_secrets::{SecretRefused, add_signing_secret, delete_signing_secret};
 pub use snooze::{SnoozeError, snooze};
+pub use surge::{Surge, surges};
 pub use timeline::{
     ClinicCard, CourseView, ReminderView, RestrictionView, Timeline, TreatmentCard, TreatmentView,
     Warning, timeline, treatment, treatment_views,

@@ -15,6 +15,7 @@ mod process;
 mod protocols;
 mod receiver;
 mod stage;
+mod surge;
 
 mod amend;
 mod audit;
