@@ -78,6 +78,8 @@ ids! {
     StaffId,
     /// One sign-in at the desk.
     StaffSessionId,
+    /// One test push.
+    TestPushId,
     /// One address at which a clinic hears of what happens.
     WebhookId,
     /// One thing told to one webhook, however often it is sent: its `webhook-id`.

@@ -93,6 +93,8 @@ codes! {
     SnoozePastUseBy = "snooze-past-use-by", CONFLICT, "The reminder would come too late to help";
     /// The treatment was recorded too long ago to be taken back at the desk.
     UndoTooLate = "undo-too-late", CONFLICT, "It is too late to undo this";
+    /// No push would be heard now.
+    Unreachable = "unreachable", CONFLICT, "The patient is not reached";
     /// A form that no page of this server showed to whoever sent it.
     ForeignForm = "foreign-form", FORBIDDEN, "This form is not accepted";
     /// The clinic has as many webhooks as it may.
@@ -113,6 +115,8 @@ codes! {
     InvalidCode = "invalid-code", UNPROCESSABLE_ENTITY, "The enrolment code is not valid";
     /// Too many requests; `Retry-After` says when to come back.
     RateLimited = "rate-limited", TOO_MANY_REQUESTS, "Too many requests";
+    /// The patient's phone was tested often enough; `Retry-After` says when it may be tested again.
+    TooManyTests = "too-many-tests", TOO_MANY_REQUESTS, "No more test messages for now";
     /// The server failed; the log has the cause under the problem's `id`.
     Internal = "internal", INTERNAL_SERVER_ERROR, "The server failed";
     /// The database does not answer, is full or cannot be written; `detail` says whether anything may have
@@ -218,6 +222,16 @@ impl Problem {
     pub fn rate_limited(seconds: u64) -> Self {
         let detail = "Too many requests; Retry-After says in how many seconds to come back";
         Self { header: Some(seconds.to_string()), ..Self::new(Code::RateLimited, detail) }
+    }
+
+    /// The patient's phone was tested often enough; `seconds` until one more test is sent.
+    #[must_use]
+    pub fn too_many_tests(seconds: u64) -> Self {
+        let minutes = seconds.div_ceil(60);
+        let detail = format!(
+            "Five in a row are enough for a phone, and then one in 6 minutes: the next in {minutes} min"
+        );
+        Self { header: Some(seconds.to_string()), ..Self::new(Code::TooManyTests, detail) }
     }
 
     /// The method is not taken here; `allow` lists those that are.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aftercare::care::dispatch::{Attempt, Item, Outgoing, Settled, Target, Trial, Verdict};
+use aftercare::care::dispatch::{Attempt, Item, Outgoing, Settled, Target, Trial, Verdict, Work};
 use aftercare::store::Store;
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::metrics;
-use crate::push::{Answer, Client, Outcome, Push, next_attempt};
+use crate::push::{Answer, Client, Kind, Outcome, Push, next_attempt};
 
 /// A message may leave until this long before its lease ends: 10 s for the request, and as much
 /// for writing the outcome.
@@ -62,12 +62,12 @@ impl Courier<'_> {
         let credentials_refused = trials.iter().find_map(|trial| trial.1.clone());
         let attempts: Vec<Attempt> = trials.into_iter().map(|trial| trial.0).collect();
         let accepted = attempts.iter().filter(|attempt| attempt.trial == Trial::Accepted);
-        if item.attempt == 1
+        if (item.work, item.attempt) == (Work::Reminder, 1)
             && let Some(first) = accepted.map(|attempt| attempt.at).min()
         {
             metrics::late(first.duration_since(outgoing.due_at).as_secs_f64());
         }
-        let said = Some(outgoing.said.clone());
+        let said = outgoing.said.clone();
         let settled = Settled { item, verdict: Verdict::Tried(attempts), said };
         Delivered { settled, credentials_refused }
     }
@@ -78,7 +78,12 @@ impl Courier<'_> {
         outgoing: &Outgoing,
         target: &Target,
     ) -> (Attempt, Option<String>) {
+        let kind = match item.work {
+            Work::Reminder | Work::Retry(_) => Kind::Reminder,
+            Work::Test => Kind::Test,
+        };
         let push = Push {
+            kind,
             reminder: item.reminder,
             address: target.address.expose_secret(),
             platform: target.platform,

@@ -54,7 +54,7 @@ pub(crate) struct Limits {
 /// What one run did. A reminder counts once for each time it was claimed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RunSummary {
-    /// Reminders and single-device retries claimed.
+    /// Reminders, single-device retries and test pushes claimed.
     pub claimed: usize,
     /// Claims whose lease had run out and that were put back.
     pub reclaimed: usize,
@@ -116,6 +116,7 @@ impl Run {
     /// A re-plan may have made something due at once.
     fn wrote(&mut self, tally: Tally) {
         tally.for_each(metrics::ended);
+        metrics::tested(tally.tests);
         metrics::lost(tally.lost);
         self.look |= tally.replanned > 0;
         self.summary.tally += tally;
@@ -210,8 +211,8 @@ impl Dispatcher {
         let may_send = self.may_send().await;
         let next = self.store.read(dispatch::next_attempt).await?;
         let now = self.env().now();
-        let wait = next.map(|at| at.duration_since(now));
-        self.status.lag(wait.map_or(0.0, |wait| (-wait).as_secs_f64()));
+        let wait = next.first().map(|at| at.duration_since(now));
+        self.status.lag(next.reminder.map_or(0.0, |at| now.duration_since(at).as_secs_f64()));
         let probing = self.status.is_probing();
         match wait {
             None => {}
@@ -359,8 +360,9 @@ impl Dispatcher {
         if run.outcomes.is_empty() {
             return Ok(());
         }
-        let (alone, together) =
-            std::mem::take(&mut run.outcomes).into_iter().partition::<Vec<_>, _>(Settled::replans);
+        let (alone, together) = std::mem::take(&mut run.outcomes)
+            .into_iter()
+            .partition::<Vec<_>, _>(Settled::stands_alone);
         let mut batches = if together.is_empty() { Vec::new() } else { vec![together] };
         batches.extend(alone.into_iter().map(|settled| vec![settled]));
         let mut batches = batches.into_iter();

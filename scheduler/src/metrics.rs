@@ -4,10 +4,11 @@
 //! |---|---|---|
 //! | `aftercare_pushes_total{outcome}` | counter | messages by outcome: `sent`, `address-gone`, `address-refused`, `retry`, `rejected`, `credentials-refused`, `unsent` |
 //! | `aftercare_reminders_total{end}` | counter | reminders by what became of a claim: `sent`, `retrying`, `expired`, `failed`, `no-device`, `replanned`, `released`, `dropped` |
+//! | `aftercare_test_pushes_total` | counter | claims of test pushes that ended, however: no count of reminders has them |
 //! | `aftercare_push_lateness_seconds` | histogram | from a reminder's due moment to FCM's acceptance, first attempts only |
 //! | `aftercare_push_seconds` | histogram | how long a message took, waiting for its turn included |
 //! | `aftercare_dispatch_lag_seconds` | gauge | how long the oldest due reminder has waited; 0 when none is due |
-//! | `aftercare_claim_batch_size` | histogram | reminders and retries in one claim |
+//! | `aftercare_claim_batch_size` | histogram | reminders, retries and test pushes in one claim |
 //! | `aftercare_leases_reclaimed_total` | counter | claims whose lease ran out before they were settled |
 //! | `aftercare_lost_leases_total` | counter | outcomes that could not be written: the lease was another's by then |
 //! | `aftercare_dispatch_errors_total` | counter | runs cut short by the database |
@@ -26,10 +27,11 @@ use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gau
 pub(crate) fn describe() {
     describe_counter!("aftercare_pushes_total", "Messages by outcome");
     describe_counter!("aftercare_reminders_total", "Reminders by what became of a claim");
+    describe_counter!("aftercare_test_pushes_total", "Claims of test pushes that ended");
     describe_histogram!("aftercare_push_lateness_seconds", "From due to accepted by FCM");
     describe_histogram!("aftercare_push_seconds", "How long a message took");
     describe_gauge!("aftercare_dispatch_lag_seconds", "How long the oldest due reminder waited");
-    describe_histogram!("aftercare_claim_batch_size", "Reminders and retries in one claim");
+    describe_histogram!("aftercare_claim_batch_size", "Rows in one claim");
     describe_counter!("aftercare_leases_reclaimed_total", "Claims whose lease ran out");
     describe_counter!("aftercare_lost_leases_total", "Outcomes that came after their lease");
     describe_counter!("aftercare_dispatch_errors_total", "Runs cut short by the database");
@@ -48,6 +50,12 @@ pub(crate) fn pushed(outcome: &'static str, took: Duration) {
 
 pub(crate) fn ended(end: &'static str, count: usize) {
     counter!("aftercare_reminders_total", "end" => end).increment(as_count(count));
+}
+
+pub(crate) fn tested(count: usize) {
+    if count > 0 {
+        counter!("aftercare_test_pushes_total").increment(as_count(count));
+    }
 }
 
 pub(crate) fn late(seconds: f64) {

@@ -59,7 +59,7 @@ impl Case {
     }
 
     /// Why the patient hears no instructions at present; empty while they would.
-    fn unheard_at_all(&self, all_paused: bool) -> Vec<Unheard> {
+    pub(super) fn unheard_at_all(&self, all_paused: bool) -> Vec<Unheard> {
         let withdrawn = (!self.facts.person.aftercare).then_some(Unheard::ConsentWithdrawn);
         withdrawn.into_iter().chain(self.deaf(all_paused)).collect()
     }

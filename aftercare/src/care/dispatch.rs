@@ -18,7 +18,7 @@ pub use settle::settle;
 use crate::ids::{DeliveryId, DeviceId, LeaseId, PatientId, ReminderId};
 use crate::planner::{Reason, Said};
 use crate::store::{
-    AddressKind, Delivery, DeliveryMode, Platform, PushContent, Reminder, StoreError, Tx,
+    AddressKind, Delivery, DeliveryMode, Platform, PushContent, Reminder, StoreError, TestPush, Tx,
 };
 
 /// Due work under a lease, not looked at again yet.
@@ -32,6 +32,19 @@ pub struct Claim {
     reminders: Vec<Reminder>,
     /// Single devices that are still to get a reminder which another device has accepted.
     retries: Vec<Delivery>,
+    /// Test pushes.
+    tests: Vec<TestPush>,
+}
+
+/// Which queue a claimed thing is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// The reminders'.
+    Reminder,
+    /// Single devices' that are still to get a reminder: the attempt that is made again.
+    Retry(DeliveryId),
+    /// The test pushes'.
+    Test,
 }
 
 /// One claimed thing.
@@ -39,14 +52,14 @@ pub struct Claim {
 pub struct Item {
     /// The lease it is claimed under.
     pub lease: LeaseId,
-    /// The reminder.
+    /// What the phone knows it by: the reminder, or the test push.
     pub reminder: ReminderId,
     /// Whose it is.
     pub patient: PatientId,
     /// From when on it is worthless.
     pub use_by: Timestamp,
-    /// The attempt that is made again, when it is a single device's.
-    pub retry_of: Option<DeliveryId>,
+    /// Which queue it is from.
+    pub work: Work,
     /// Counts attempts, this one included: 1 is the first.
     pub attempt: u32,
 }
@@ -84,8 +97,8 @@ pub struct Outgoing {
     pub use_by: Timestamp,
     /// The devices; never empty.
     pub targets: Vec<Target>,
-    /// What the patient is told by it, whatever the push itself may say.
-    pub said: Said,
+    /// What the patient is told by it, whatever the push itself may say; none of a test.
+    pub said: Option<Said>,
 }
 
 /// A device with a push address.
@@ -131,11 +144,11 @@ impl Settled {
         (!self.is_accepted()).then(|| words.trim().to_owned())
     }
 
-    /// Whether settling it plans a patient anew. That locks the patient, so each of them is settled
-    /// in a transaction of its own.
+    /// Whether it is settled in a transaction of its own, because of the locks that it takes: planning a
+    /// patient anew begins with the patient, a test push goes on to the devices.
     #[must_use]
-    pub fn replans(&self) -> bool {
-        matches!(self.verdict, Verdict::Replan(_))
+    pub fn stands_alone(&self) -> bool {
+        matches!(self.verdict, Verdict::Replan(_)) || self.item.work == Work::Test
     }
 }
 
@@ -220,12 +233,14 @@ pub struct Tally {
     pub released: usize,
     /// Single devices' retries that lost their point.
     pub dropped: usize,
+    /// Test pushes, whatever became of them: none of the counts above has them.
+    pub tests: usize,
     /// Those whose lease was another's by then: nothing was written.
     pub lost: usize,
 }
 
 impl Tally {
-    /// Names and counts, for metrics.
+    /// Names and counts of what became of reminders, for metrics.
     pub fn for_each(&self, mut each: impl FnMut(&'static str, usize)) {
         for (name, count) in [
             ("sent", self.sent),
@@ -254,6 +269,7 @@ impl AddAssign for Tally {
         self.replanned += other.replanned;
         self.released += other.released;
         self.dropped += other.dropped;
+        self.tests += other.tests;
         self.lost += other.lost;
     }
 }
@@ -262,7 +278,7 @@ impl Claim {
     /// How many things are claimed.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.reminders.len() + self.retries.len()
+        self.reminders.len() + self.retries.len() + self.tests.len()
     }
 
     /// Whether nothing was due.
@@ -273,17 +289,21 @@ impl Claim {
 
     /// The same claim, cut into one for each claimed thing.
     pub fn singles(&self) -> impl Iterator<Item = (Item, Self)> {
-        let one = |reminders, retries| Self { reminders, retries, ..*self };
-        let reminders = self
-            .reminders
-            .iter()
-            .map(move |reminder| (self.item(reminder), one(vec![reminder.clone()], Vec::new())));
+        let none =
+            || Self { reminders: Vec::new(), retries: Vec::new(), tests: Vec::new(), ..*self };
+        let reminders = self.reminders.iter().map(move |reminder| {
+            (self.item(reminder), Self { reminders: vec![reminder.clone()], ..none() })
+        });
         let retries = self.retries.iter().map(move |retry| {
             // Its reminder, and so its use-by, is not known yet; a retry that cannot be read is
             // only ever dropped.
-            (self.retry_item(retry, self.until), one(Vec::new(), vec![retry.clone()]))
+            (self.retry_item(retry, self.until), Self { retries: vec![retry.clone()], ..none() })
         });
-        reminders.chain(retries)
+        let tests = self
+            .tests
+            .iter()
+            .map(move |test| (self.test_item(test), Self { tests: vec![test.clone()], ..none() }));
+        reminders.chain(retries).chain(tests)
     }
 
     fn item(&self, reminder: &Reminder) -> Item {
@@ -292,7 +312,7 @@ impl Claim {
             reminder: reminder.id,
             patient: reminder.patient_id,
             use_by: reminder.use_by,
-            retry_of: None,
+            work: Work::Reminder,
             attempt: reminder.attempts,
         }
     }
@@ -303,14 +323,26 @@ impl Claim {
             reminder: retry.reminder_id,
             patient: retry.patient_id,
             use_by,
-            retry_of: Some(retry.id),
+            work: Work::Retry(retry.id),
             attempt: retry.attempt.saturating_add(1),
+        }
+    }
+
+    fn test_item(&self, test: &TestPush) -> Item {
+        Item {
+            lease: self.lease,
+            reminder: ReminderId(test.id.0),
+            patient: test.patient_id,
+            use_by: test.use_by,
+            work: Work::Test,
+            attempt: test.attempts,
         }
     }
 }
 
-/// Claims up to `limit` things that are due now, the most overdue first, for `length`. A quarter
-/// of the claim at most is single devices' retries, so that neither they nor reminders starve.
+/// Claims up to `limit` things that are due now, the most overdue first, for `length`. A quarter of the claim
+/// at most is test pushes, for which somebody waits, and a quarter of the rest single devices' retries, so that
+/// none of them starves, nor reminders. Of a claim too small to be shared, tests get what is left over.
 ///
 /// # Errors
 /// The store's.
@@ -322,24 +354,53 @@ pub fn claim(
 ) -> Result<Claim, StoreError> {
     let until = tx.now().checked_add(length).unwrap_or(Timestamp::MAX);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let retries = tx.claim_retries((limit / 4).max(1), lease, until)?;
-    let left = limit.saturating_sub(i64::try_from(retries.len()).unwrap_or(i64::MAX));
+    let less =
+        |limit: i64, taken: usize| limit.saturating_sub(i64::try_from(taken).unwrap_or(i64::MAX));
+    let share = limit / 4;
+    let mut tests = if share > 0 { tx.claim_test_pushes(share, lease, until)? } else { Vec::new() };
+    let left = less(limit, tests.len());
+    let retries = tx.claim_retries((left / 4).max(1), lease, until)?;
+    let left = less(left, retries.len());
     let reminders = if left > 0 { tx.claim_due(left, lease, until)? } else { Vec::new() };
-    Ok(Claim { lease, until, reminders, retries })
+    let left = less(left, reminders.len());
+    if share == 0 && left > 0 {
+        tests = tx.claim_test_pushes(left, lease, until)?;
+    }
+    Ok(Claim { lease, until, reminders, retries, tests })
 }
 
-/// Puts reminders whose lease has run out back into the queue; gives how many.
+/// Puts reminders and test pushes whose lease has run out back into the queue, and ends the tests that are of
+/// no use any more; gives how many were put back.
 ///
 /// # Errors
 /// The store's.
 pub fn reclaim(tx: &mut Tx<'_>) -> Result<usize, StoreError> {
-    tx.release_expired_leases()
+    let released = tx.release_expired_leases()? + tx.release_expired_test_leases()?;
+    tx.expire_test_pushes()?;
+    Ok(released)
 }
 
-/// When the queue has work next: `None` when it has none, past when it is due already.
+/// When the queues have work next: `None` when they have none, past when it is due already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Next {
+    /// Reminders and single devices' retries.
+    pub reminder: Option<Timestamp>,
+    /// Test pushes.
+    pub test: Option<Timestamp>,
+}
+
+impl Next {
+    /// When there is work next, of whichever kind.
+    #[must_use]
+    pub fn first(&self) -> Option<Timestamp> {
+        self.reminder.into_iter().chain(self.test).min()
+    }
+}
+
+/// When the queues have work next.
 ///
 /// # Errors
 /// The store's.
-pub fn next_attempt(tx: &mut Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
-    tx.next_attempt_at()
+pub fn next_attempt(tx: &mut Tx<'_>) -> Result<Next, StoreError> {
+    Ok(Next { reminder: tx.next_attempt_at()?, test: tx.next_test_push_at()? })
 }

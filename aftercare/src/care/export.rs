@@ -5,7 +5,7 @@ use super::timeline::{ReminderView, TreatmentCard};
 use crate::ids::PatientId;
 use crate::store::{
     Amendment, AuditRow, Calendar, Clinic, Consent, Delivery, Device, Enrolment, Patient, Receipt,
-    Reminder, Session, Snooze, StoreError, Tx, WebhookEvent,
+    Reminder, Session, Snooze, StoreError, TestPush, Tx, WebhookEvent,
 };
 
 /// All that is stored about one patient, opened. Personal throughout: never logged.
@@ -30,6 +30,8 @@ pub struct Export {
     pub receipts: Vec<Receipt>,
     /// How they put reminders off.
     pub snoozes: Vec<Snooze>,
+    /// The last test of whether pushes arrive.
+    pub test_push: Option<TestPush>,
     /// Their invitations to the app.
     pub enrolments: Vec<Enrolment>,
     /// Their calendar feed.
@@ -61,7 +63,7 @@ pub fn export(
     let consents = tx.consents(patient)?;
     let ids: Vec<_> = case.reminders.iter().map(|reminder| reminder.id).collect();
     let (deliveries, receipts) = (tx.deliveries_of(&ids)?, tx.receipts_of(&ids)?);
-    let snoozes = tx.snoozes_of(patient)?;
+    let (snoozes, test_push) = (tx.snoozes_of(patient)?, tx.test_push(patient)?);
     let (enrolments, sessions) = (tx.enrolments(patient)?, tx.sessions(patient)?);
     let webhook_events = tx.webhook_events_of(patient)?;
     let calendar = tx.calendar(&case.patient)?;
@@ -83,6 +85,7 @@ pub fn export(
             deliveries,
             receipts,
             snoozes,
+            test_push,
             enrolments,
             calendar,
             sessions,

@@ -36,6 +36,7 @@ mod signing_keys;
 mod signing_secrets;
 mod snooze;
 mod surge;
+mod test_push;
 mod timeline;
 mod treatments;
 mod webhooks;
@@ -82,6 +83,7 @@ pub use signing_keys::{
 pub use signing_secrets::{SecretRefused, add_signing_secret, delete_signing_secret};
 pub use snooze::{SnoozeError, snooze};
 pub use surge::{Surge, surges};
+pub use test_push::{Asked, TestPushError, ask_test_push};
 pub use timeline::{
     ClinicCard, CourseView, ReminderView, RestrictionView, Timeline, TreatmentCard, TreatmentView,
     Warning, timeline, treatment, treatment_views,

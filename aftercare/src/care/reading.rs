@@ -16,6 +16,8 @@ pub enum Reading {
     Handout(TreatmentId),
     /// A patient's treatments.
     TreatmentsOf(PatientId),
+    /// What became of a patient's test push.
+    TestPush(PatientId),
     /// So many treatments of whichever patients.
     Treatments(usize),
     /// So many reminders that nobody is going to hear, of whichever patients.
@@ -33,6 +35,7 @@ pub fn note_reading(tx: &mut Tx<'_>, clinic: ClinicId, reading: Reading) -> Resu
         Reading::Treatment(treatment) => ("treatment.read", format!("treatment:{treatment}")),
         Reading::Handout(treatment) => ("handout.read", format!("treatment:{treatment}")),
         Reading::TreatmentsOf(patient) => ("treatments.read", format!("patient:{patient}")),
+        Reading::TestPush(patient) => ("test-push.read", format!("patient:{patient}")),
         Reading::Treatments(count) => ("treatments.read", format!("treatments:{count}")),
         Reading::Unheard(count) => ("reachability.read", format!("reminders:{count}")),
     };

@@ -7,12 +7,12 @@ use jiff::Timestamp;
 use super::phone_clock::told;
 use super::webhooks::{Happening, tell};
 use crate::ids::{PatientId, ReminderId};
-use crate::store::{Receipt, ReceiptKind, StoreError, Tx};
+use crate::store::{Receipt, ReceiptKind, StoreError, TestPush, Tx};
 
 /// One report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reported {
-    /// The reminder.
+    /// The reminder, or the test push.
     pub reminder: ReminderId,
     /// What happened.
     pub kind: ReceiptKind,
@@ -25,7 +25,7 @@ pub struct Reported {
 pub struct Receipts {
     /// How many are known now, by this report or an earlier one.
     pub recorded: usize,
-    /// The ids that are no reminder of this patient's, each once, in order.
+    /// The ids that are neither a reminder of this patient's nor their last test push, each once, in order.
     pub unknown: Vec<ReminderId>,
 }
 
@@ -74,13 +74,30 @@ pub fn record_receipts(
             reported_at: now,
         })
         .collect();
-    let reactions: Vec<Happening> = tx
-        .keep_receipts(&rows)?
+    let kept = tx.keep_receipts(&rows)?;
+    let test = tx.test_push(patient)?.filter(|test| ids.contains(&ReminderId(test.id.0)));
+    let tests = test.as_ref().map_or(Ok(0), |test| note_test(tx, test, reports))?;
+    let reactions: Vec<Happening> = kept
         .into_iter()
         .filter(|(_, kind)| *kind == ReceiptKind::Acknowledged)
         .map(|(id, _)| Happening::acknowledged(patient, id))
         .collect();
     tell(tx, &reactions)?;
-    let unknown = ids.difference(&known).copied().collect();
-    Ok(Receipts { recorded: rows.len(), unknown })
+    let test = test.map(|test| ReminderId(test.id.0));
+    let unknown = ids.difference(&known).copied().filter(|id| Some(*id) != test).collect();
+    Ok(Receipts { recorded: rows.len() + tests, unknown })
+}
+
+/// Keeps what is reported of a test push, of each kind the earliest; gives how many reports.
+fn note_test(tx: &mut Tx<'_>, test: &TestPush, reports: &[Reported]) -> Result<usize, StoreError> {
+    let now = tx.now();
+    let ours: Vec<&Reported> =
+        reports.iter().filter(|report| report.reminder.0 == test.id.0).collect();
+    for kind in ReceiptKind::ALL {
+        let of_kind = ours.iter().filter(|report| report.kind == *kind);
+        if let Some(at) = of_kind.map(|report| report.at.min(now)).min() {
+            tx.note_test_receipt(test, *kind, at)?;
+        }
+    }
+    Ok(ours.len())
 }

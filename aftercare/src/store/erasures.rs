@@ -13,10 +13,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::conn::Conn;
 use super::erasure_file::{ErasureFile, ErasureFileError};
-use super::schema::{deliveries, devices, erasures, patients, reminders, sessions, webhook_events};
+use super::schema::{
+    deliveries, devices, erasures, patients, reminders, sessions, test_pushes, webhook_events,
+};
 use super::sql::At;
 use super::{BATCH, Store, StoreError, Tx, with_conn};
-use crate::ids::{ClinicId, DeliveryId, DeviceId, PatientId, ReminderId, SessionId};
+use crate::ids::{ClinicId, DeliveryId, DeviceId, PatientId, ReminderId, SessionId, TestPushId};
 
 /// How far back erasures are read again: a transaction that began so long ago is over by now.
 const OVERLAP: SignedDuration = SignedDuration::from_mins(5);
@@ -111,6 +113,13 @@ impl Tx<'_> {
                         .select(deliveries::id)
                         .for_update()
                         .load::<DeliveryId>(c)
+                })
+                .and_then(|_| {
+                    test_pushes::table
+                        .find(id)
+                        .select(test_pushes::id)
+                        .for_update()
+                        .load::<TestPushId>(c)
                 })
                 .and_then(|_| {
                     devices::table

@@ -66,10 +66,10 @@ pub enum Outcome {
 }
 
 /// A completion's columns: state, reason, `attempt_at`, `sent_at`.
-type Columns = (ReminderState, Reason, Option<Timestamp>, Option<Timestamp>);
+pub(super) type Columns = (ReminderState, Reason, Option<Timestamp>, Option<Timestamp>);
 
 impl Outcome {
-    fn columns(&self) -> Columns {
+    pub(super) fn columns(&self) -> Columns {
         use ReminderState::{Expired, Failed, Planned, Sent};
         match *self {
             Self::Sent { at } => (Sent, Reason::Accepted, None, Some(at)),

@@ -395,6 +395,28 @@ table! {
 }
 
 table! {
+    use diesel::sql_types::{Integer, Nullable, Text};
+    use crate::store::sql::{Id, Instant};
+    test_pushes (patient_id) {
+        patient_id -> Id,
+        clinic_id -> Id,
+        id -> Id,
+        state -> Text,
+        reason -> Nullable<Text>,
+        requested_at -> Instant,
+        use_by -> Instant,
+        rested_at -> Instant,
+        attempt_at -> Nullable<Instant>,
+        attempts -> Integer,
+        lease_id -> Nullable<Id>,
+        leased_until -> Nullable<Instant>,
+        sent_at -> Nullable<Instant>,
+        displayed_at -> Nullable<Instant>,
+        acknowledged_at -> Nullable<Instant>,
+    }
+}
+
+table! {
     use diesel::sql_types::{Binary, Nullable};
     use crate::store::sql::{Doc, Id, Instant};
     webhooks (id) {

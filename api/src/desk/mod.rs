@@ -7,6 +7,7 @@
 
 mod door;
 mod session;
+mod test_push;
 mod work;
 
 use std::fmt;
@@ -19,12 +20,13 @@ use aftercare::care::UndoError;
 use aftercare::store::StoreError;
 use maud::Markup;
 
-use crate::pages;
+use crate::pages::{self, Scripts};
 use crate::problem::{Code, Problem};
 
 pub(crate) fn routes(config: &mut ServiceConfig) {
     door::routes(config);
     work::routes(config);
+    test_push::routes(config);
 }
 
 /// Why a page is not shown.
@@ -97,9 +99,14 @@ impl ResponseError for Refused {
 
 type Answer = Result<HttpResponse, Refused>;
 
-/// A page of the desk. Its forms tell where they come from, to this server alone.
+/// A page of the desk.
 fn page(status: StatusCode, markup: Markup) -> HttpResponse {
-    let mut response = pages::answer(status, pages::desk::STYLE, markup);
+    dressed(status, Scripts::None, markup)
+}
+
+/// Its forms tell where they come from, to this server alone.
+fn dressed(status: StatusCode, scripts: Scripts, markup: Markup) -> HttpResponse {
+    let mut response = pages::answer(status, pages::desk::STYLE, scripts, markup);
     let same_origin = actix_web::http::header::HeaderValue::from_static("same-origin");
     response.headers_mut().insert(REFERRER_POLICY, same_origin);
     response

@@ -157,9 +157,12 @@ fn cookie(request: &HttpRequest, secure: bool) -> Option<SecretString> {
 
 /// The `Set-Cookie` of a sign-in. The browser forgets it when it is closed; the server before that.
 pub(super) fn set_cookie(api: &Api, token: &SecretString) -> String {
-    let secure = is_secure(api);
+    cookie_line(is_secure(api), token.expose_secret())
+}
+
+fn cookie_line(secure: bool, token: &str) -> String {
     let flags = if secure { "; Secure" } else { "" };
-    let (name, token) = (cookie_name(secure), token.expose_secret());
+    let name = cookie_name(secure);
     format!("{name}={token}; Path=/; HttpOnly; SameSite=Strict{flags}")
 }
 
@@ -191,6 +194,13 @@ fn foreign() -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn with_tls_the_cookie_goes_nowhere_without_it() {
+        let line = cookie_line(true, "acd_x");
+        assert_eq!(line, "__Host-desk=acd_x; Path=/; HttpOnly; SameSite=Strict; Secure");
+        assert_eq!(cookie_line(false, "acd_x"), "desk=acd_x; Path=/; HttpOnly; SameSite=Strict");
+    }
 
     #[test]
     fn an_origin_is_what_browsers_say_of_a_page() {

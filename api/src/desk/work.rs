@@ -46,7 +46,7 @@ pub(super) fn routes(config: &mut ServiceConfig) {
 
 impl StaffAuth {
     /// What stands around every page.
-    fn frame(&self, clinic: &Clinic) -> Frame {
+    pub(super) fn frame(&self, clinic: &Clinic) -> Frame {
         Frame {
             clinic: clinic.display_name.clone(),
             zone: clinic.time_zone.clone(),
@@ -56,7 +56,7 @@ impl StaffAuth {
     }
 
     /// The clinic's record; from now on `tx` works in this person's name.
-    fn begin(&self, tx: &mut Tx<'_>) -> Result<Clinic, StoreError> {
+    pub(super) fn begin(&self, tx: &mut Tx<'_>) -> Result<Clinic, StoreError> {
         tx.act_as(self.staff.id);
         tx.clinic(self.clinic)?
             .ok_or_else(|| StoreError::Busy("the clinic is being removed".into()))
@@ -91,7 +91,7 @@ async fn home_again() -> Answer {
 }
 
 /// What the clinic calls a patient, as somebody typed it.
-fn reference(form: &Pairs) -> Result<String, Problem> {
+pub(super) fn reference(form: &Pairs) -> Result<String, Problem> {
     let reference = form.get("ref");
     let refuse = |detail| Problem::field(Code::InvalidFields, "Reference", detail);
     parse::check_ref(reference).map_err(refuse)?;

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::care::{ClinicDto, ReminderDto};
+use super::test_push::TestPush;
 use super::treatments::TreatmentDto;
 use super::why::{ReceiptDto, SnoozeDto};
 
@@ -38,6 +39,8 @@ pub struct Export {
     pub receipts: Vec<ExportedReceipt>,
     /// How they put reminders off.
     pub snoozes: Vec<ExportedSnooze>,
+    /// The last test of whether pushes arrive.
+    pub test_pushes: Vec<TestPush>,
     /// Their invitations to the app.
     pub enrolments: Vec<ExportedEnrolment>,
     /// Their calendar feed, if they have one. Its address is not here: whoever has it may read the feed.

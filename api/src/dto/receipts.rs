@@ -27,7 +27,7 @@ fn kinds() -> Object {
 #[schema(as = ReceiptReport)]
 #[serde(deny_unknown_fields)]
 pub struct ReceiptFields {
-    /// The reminder.
+    /// The reminder, or the test push.
     #[schema(value_type = String, example = "019abc3e-7a2c-7d10-8f00-3c5d1b2a4e6f")]
     pub reminder_id: ReminderId,
     /// What happened.
@@ -59,7 +59,7 @@ pub struct ReceiptsAnswer {
     /// How many of them are known now, by this report or an earlier one.
     #[schema(example = 2, minimum = 0)]
     pub recorded: usize,
-    /// The ids that are no reminder of this patient's: do not report them again.
+    /// The ids that are neither a reminder of this patient's nor their last test push: do not report them again.
     #[schema(value_type = Vec<String>, example = json!(["019abc3e-0000-7d10-8f00-3c5d1b2a4e6f"]))]
     pub unknown: Vec<Uuid>,
 }

@@ -5,14 +5,14 @@ use actix_web::http::StatusCode;
 use aftercare::care::Handout;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::{answer, qr};
+use super::{Scripts, answer, qr};
 use crate::dto::EnrolmentAnswer;
 
 const STYLE: &str = include_str!("handout.css");
 
 /// The page, with an invitation to the app where there is one.
 pub(crate) fn handout(handout: &Handout, invitation: Option<&EnrolmentAnswer>) -> HttpResponse {
-    answer(StatusCode::OK, STYLE, page(handout, invitation))
+    answer(StatusCode::OK, STYLE, Scripts::None, page(handout, invitation))
 }
 
 fn page(handout: &Handout, invitation: Option<&EnrolmentAnswer>) -> Markup {

@@ -16,11 +16,29 @@ use maud::Markup;
 
 pub(crate) use handout::handout;
 
+/// What the browser may do for a page, beside showing it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scripts {
+    /// Nothing.
+    None,
+    /// Run this server's own scripts, which may ask this server.
+    Own,
+}
+
 /// A page whose only style is `style`, which the policy names by its hash.
-pub(crate) fn answer(status: StatusCode, style: &str, page: Markup) -> HttpResponse {
+pub(crate) fn answer(
+    status: StatusCode,
+    style: &str,
+    scripts: Scripts,
+    page: Markup,
+) -> HttpResponse {
     let hash = STANDARD.encode(digest(&SHA256, style.as_bytes()));
+    let scripts = match scripts {
+        Scripts::None => "",
+        Scripts::Own => " script-src 'self'; connect-src 'self';",
+    };
     let policy = format!(
-        "default-src 'none'; style-src 'sha256-{hash}'; form-action 'self'; base-uri 'none'; \
+        "default-src 'none'; style-src 'sha256-{hash}';{scripts} form-action 'self'; base-uri 'none'; \
          frame-ancestors 'none'"
     );
     HttpResponse::build(status)

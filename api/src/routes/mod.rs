@@ -18,6 +18,7 @@ mod privacy;
 mod protocols;
 mod reachability;
 mod signing_secrets;
+mod test_push;
 mod treatments;
 mod webhooks;
 
@@ -53,6 +54,7 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
     signing_secrets::routes(config);
     protocols::routes(config);
     reachability::routes(config);
+    test_push::routes(config);
     webhooks::routes(config);
     devices::routes(config);
     me::routes(config);

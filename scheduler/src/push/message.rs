@@ -4,15 +4,16 @@
 //!
 //! | key | value |
 //! |---|---|
-//! | `kind` | `reminder` |
-//! | `reminder_id` | the reminder's id, also the Android tag and collapse key, the APNs collapse id |
+//! | `kind` | `reminder`, or `test`: show it, report it, and keep it nowhere |
+//! | `reminder_id` | the reminder's id, or the test's; also the Android tag and collapse key, the APNs collapse id |
 //! | `content` | `text`, `discreet` or `reference` (fetch the timeline and show it from there) |
 //! | `due_at`, `use_by` | RFC 3339 instants in UTC; show nothing at or after `use_by` |
 //! | `title`, `body` | only in a data-only message, and never with `reference` |
 //!
 //! A message is data-only, so that the app decides what is shown, on Android when the device asked
-//! for `local_fallback` or the content is `reference`, and on the web with `reference`. An iPhone
-//! always gets an alert with `mutable-content`: a silent push may be held back for hours.
+//! for `local_fallback`, the content is `reference` or it is a test, which the app is to report, and on the
+//! web with `reference`. An iPhone always gets an alert with `mutable-content`: a silent push may be held back
+//! for hours.
 
 use std::collections::HashMap;
 
@@ -34,9 +35,29 @@ pub const PAYLOAD_MAX: usize = 4_096;
 /// FCM keeps a message for four weeks at most.
 const TTL_MAX: i64 = 2_419_200;
 
-/// One reminder for one device.
+/// What a push is, as the app is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A reminder.
+    Reminder,
+    /// A test that pushes arrive; it is on no timeline.
+    Test,
+}
+
+impl Kind {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reminder => "reminder",
+            Self::Test => "test",
+        }
+    }
+}
+
+/// One reminder, or one test, for one device.
 #[derive(Debug, Clone, Copy)]
 pub struct Push<'a> {
+    /// Which of the two.
+    pub kind: Kind,
     /// The reminder; a repeat under the same id replaces what the phone shows.
     pub reminder: ReminderId,
     /// The registration token, or the Firebase installation id: `token` takes both.
@@ -102,7 +123,9 @@ fn write(request: &SendMessageRequest) -> Result<Vec<u8>, MessageError> {
 fn message(push: &Push<'_>, now: Timestamp) -> Message {
     let data_only = match push.platform {
         Platform::Android => {
-            push.mode == DeliveryMode::LocalFallback || push.content == PushContent::Reference
+            push.kind == Kind::Test
+                || push.mode == DeliveryMode::LocalFallback
+                || push.content == PushContent::Reference
         }
         Platform::Web => push.content == PushContent::Reference,
         Platform::Ios => false,
@@ -128,7 +151,7 @@ fn message(push: &Push<'_>, now: Timestamp) -> Message {
 
 fn data(push: &Push<'_>, data_only: bool) -> HashMap<String, String> {
     let mut data = strings([
-        ("kind", "reminder".to_owned()),
+        ("kind", push.kind.as_str().to_owned()),
         ("reminder_id", push.reminder.to_string()),
         ("content", push.content.as_str().to_owned()),
         ("due_at", push.due_at.to_string()),
@@ -157,11 +180,17 @@ fn android(push: &Push<'_>, left: i64, data_only: bool) -> AndroidConfig {
     }
 }
 
+/// For an iPhone that is offline, APNs keeps one notification of an app, the last: a test is tried once and
+/// not kept, so that it never takes the place of a reminder.
 fn apns(push: &Push<'_>) -> ApnsConfig {
+    let expiration = match push.kind {
+        Kind::Reminder => push.use_by.as_second(),
+        Kind::Test => 0,
+    };
     let headers = strings([
         ("apns-priority", "10".to_owned()),
         ("apns-push-type", "alert".to_owned()),
-        ("apns-expiration", push.use_by.as_second().to_string()),
+        ("apns-expiration", expiration.to_string()),
         ("apns-collapse-id", push.reminder.to_string()),
     ]);
     let aps = json!({"mutable-content": 1, "sound": "default"});
@@ -201,6 +230,7 @@ mod tests {
 
     fn push(platform: Platform, content: PushContent) -> Push<'static> {
         Push {
+            kind: Kind::Reminder,
             reminder: ID.parse().unwrap(),
             address: "address-1",
             platform,
@@ -246,6 +276,20 @@ mod tests {
             },
         }});
         assert_eq!(sent(&push(Platform::Android, PushContent::Text)), expected);
+    }
+
+    #[test]
+    fn a_test_says_that_it_is_one() {
+        let test = Push { kind: Kind::Test, ..push(Platform::Android, PushContent::Text) };
+        let test = sent(&test);
+        let told = |pointer| test.pointer(pointer).and_then(Value::as_str);
+        assert_eq!(told("/message/data/kind"), Some("test"));
+        assert_eq!(told("/message/data/title"), Some("After your treatment"));
+        assert_eq!(test.pointer("/message/notification"), None, "the app shows it, and reports it");
+        let test = Push { kind: Kind::Test, ..push(Platform::Ios, PushContent::Text) };
+        let test = sent(&test);
+        let kept = test.pointer("/message/apns/headers/apns-expiration").and_then(Value::as_str);
+        assert_eq!(kept, Some("0"), "a reminder that waits for the phone stays");
     }
 
     #[test]

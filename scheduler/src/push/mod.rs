@@ -17,7 +17,7 @@ pub use connection::ConnectError;
 pub use credentials::{CredentialsError, ServiceAccount};
 pub use endpoint::{Endpoint, EndpointError};
 pub use limiter::{DEFAULT_RATE, Limiter};
-pub use message::{MessageError, PAYLOAD_MAX, Push, encode};
+pub use message::{Kind, MessageError, PAYLOAD_MAX, Push, encode};
 pub use outcome::{Answer, Outcome, RetryCause, classify};
 pub use retry::next_attempt;
 pub use token::TokenError;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aftercare::clock::Env;
 use aftercare::store::{DeliveryMode, Platform, PushContent};
-use aftercare_scheduler::push::{Answer, Client, Outcome, Push, RetryCause, ServiceAccount};
+use aftercare_scheduler::push::{Answer, Client, Kind, Outcome, Push, RetryCause, ServiceAccount};
 use bytes::Bytes;
 use fcm_emulator::{Emulator, EmulatorConfig, EmulatorHandle};
 use h2::server::SendResponse;
@@ -28,6 +28,7 @@ fn client(credentials: &str, base: &str) -> Client {
 
 fn push(use_by: Timestamp) -> Push<'static> {
     Push {
+        kind: Kind::Reminder,
         reminder: Env::system().id(),
         address: "phone-1",
         platform: Platform::Android,

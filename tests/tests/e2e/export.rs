@@ -21,6 +21,7 @@ const SHOWN: &[(&str, &str)] = &[
     ("reminders", "reminders"),
     ("sessions", "sessions"),
     ("snoozes", "snoozes"),
+    ("test_pushes", "test_pushes"),
     ("treatments", "treatments"),
     ("webhook_events", "webhook_events"),
 ];
@@ -39,6 +40,9 @@ async fn a_whole_life(stage: &Stage, name: &str) -> String {
     stage.clinic("PATCH", &path, Body::Json(&json!({"areas": ["face"]}))).await.expect(200);
     stage.set_clock("2026-11-22T15:41:00Z");
     let token = stage.phone(name, name).await;
+    let path = format!("/v1/patients/{name}/test-push");
+    stage.clinic("POST", &path, Body::None).await.expect(201);
+    stage.run().await;
     let feed = stage.http.call("GET", "/v1/me/calendar", Some(&token), Body::None).await;
     feed.expect(200);
     stage.set_clock("2026-11-22T15:55:00Z");

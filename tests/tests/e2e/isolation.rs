@@ -157,9 +157,11 @@ impl Target {
             "recordTreatment" => done("visit-isolated", &self.reference, stage.now()),
             "amendTreatment" => json!({"areas": ["face"]}),
             "bookNextSession" => json!({"at": "2026-12-22T11:00:00Z"}),
-            "createEnrolment" | "voidTreatment" | "createSigningSecret" | "replayWebhook" => {
-                json!({})
-            }
+            "createEnrolment"
+            | "voidTreatment"
+            | "createSigningSecret"
+            | "replayWebhook"
+            | "sendTestPush" => json!({}),
             "createWebhook" => webhook(),
             "putMyDevice" => device("address-of-the-caller"),
             "patchMyPreferences" => json!({"exercise_hour": "19:00"}),
@@ -388,6 +390,10 @@ async fn nobody_gets_in_and_nobody_learns_what_exists(bed: Bed) {
             let path = "/v1/signing-secrets";
             let made = world.stage.clinic("POST", path, Body::None).await.expect(201);
             made["id"].as_str().unwrap().clone_into(&mut victim.objects.signing_secret);
+        }
+        if operation.id == "getTestPush" {
+            let path = victim.objects.path(operation);
+            world.stage.clinic("POST", &path, Body::None).await.expect(201);
         }
         let before = world.seen(&victim.objects).await;
         let named = [&victim.objects, &Target::nobody(n)];

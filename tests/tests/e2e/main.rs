@@ -52,6 +52,7 @@ mod secrecy;
 mod signed_events;
 mod snooze;
 mod story;
+mod test_push;
 mod typescript_client;
 mod use_by;
 mod webhooks;

@@ -238,7 +238,7 @@ impl Stage {
         let mut ran_at = None;
         for _ in 0..50_000 {
             let next = self.bed.store.read(dispatch::next_attempt).await.unwrap();
-            let next = next.map(|next| next.max(self.now()));
+            let next = next.first().map(|next| next.max(self.now()));
             let waits = next.is_some() && next == ran_at;
             let next = if waits { next.map(|next| next + WAIT) } else { next };
             let Some(next) = next.filter(|next| *next <= until) else {

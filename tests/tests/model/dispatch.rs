@@ -1,7 +1,7 @@
 //! The dispatcher, stepped: claim, look again, ask the model, push, settle.
 
 use aftercare::care::dispatch::{
-    self, Attempt, Claim, Decision, Item, Job, Outgoing, Settled, Target, Trial, Verdict,
+    self, Attempt, Claim, Decision, Item, Job, Outgoing, Settled, Target, Trial, Verdict, Work,
 };
 use aftercare::ids::ReminderId;
 use jiff::{SignedDuration, Timestamp};
@@ -18,7 +18,7 @@ impl Stage<'_> {
     /// Time passes: whenever something is due, it is sent; nothing is forgotten.
     pub(crate) fn pass(&mut self, until: Timestamp) -> Checked {
         for _ in 0..2_000 {
-            let next = self.read(dispatch::next_attempt).map(|next| next.max(self.now()));
+            let next = self.read(dispatch::next_attempt).first().map(|next| next.max(self.now()));
             let due = self.next_due().map(|due| due.max(self.now()));
             if let Some(due) = due.filter(|due| *due <= until)
                 && next.is_none_or(|next| due < next)
@@ -92,7 +92,7 @@ impl Stage<'_> {
 
     /// To the moment at which something is due next, if that is within two days.
     fn to_next(&self) {
-        let next = self.read(dispatch::next_attempt);
+        let next = self.read(dispatch::next_attempt).first();
         let soon = self.now() + SignedDuration::from_hours(48);
         if let Some(next) = next.filter(|next| *next <= soon) {
             self.clock.set(next.max(self.now()));
@@ -104,7 +104,7 @@ impl Stage<'_> {
         let claim = self.write(move |tx| dispatch::claim(tx, lease, LEASE, 100));
         let claim = claim.map_err(|error| error.to_string())?;
         let mut claimed = Vec::new();
-        for (item, _) in claim.singles().filter(|(item, _)| item.retry_of.is_none()) {
+        for (item, _) in claim.singles().filter(|(item, _)| item.work == Work::Reminder) {
             let key = self.key_of(item.reminder)?;
             let row = self.model.rows.get(&key).ok_or("an unknown reminder is claimed")?;
             if row.state != State::Planned || row.due > now {
@@ -129,7 +129,7 @@ impl Stage<'_> {
         for job in self.read(move |tx| dispatch::prepare(tx, &claim)) {
             let key = self.key_of(job.item.reminder)?;
             let would = self.would_send(&key);
-            if let (Decision::Send(outgoing), None) = (&job.decision, job.item.retry_of) {
+            if let (Decision::Send(outgoing), Work::Reminder) = (&job.decision, job.item.work) {
                 self.says_the_same(outgoing, &would).map_err(|why| format!("{key:?}: {why}"))?;
             }
             asked.push((job, key, would));
@@ -143,9 +143,13 @@ impl Stage<'_> {
     fn work_off(&mut self, job: Job, key: &Key, would: Checked<Words>) -> Checked {
         let Job { item, decision } = job;
         match decision {
-            Decision::Send(outgoing) if item.retry_of.is_some() => self.retry(item, key, outgoing),
+            Decision::Send(outgoing) if item.work != Work::Reminder => {
+                self.retry(item, key, outgoing)
+            }
             Decision::Send(outgoing) => self.send(item, key, outgoing, would?.until),
-            Decision::Not(verdict) if item.retry_of.is_some() => self.settle(item, verdict, None),
+            Decision::Not(verdict) if item.work != Work::Reminder => {
+                self.settle(item, verdict, None)
+            }
             Decision::Not(verdict) => self.do_not_send(item, key, verdict, would.is_ok()),
         }
     }
@@ -171,7 +175,7 @@ impl Stage<'_> {
     /// Would the model send this now, and say so?
     fn says_the_same(&self, outgoing: &Outgoing, would: &Checked<Words>) -> Checked {
         let words = would.as_ref().map_err(|why| format!("sent, though {why}"))?;
-        let said = &outgoing.said;
+        let said = outgoing.said.as_ref().ok_or("it says nothing")?;
         let said = Words {
             rules: said.rule_ids.iter().map(ToString::to_string).collect(),
             until: said.until.iter().map(|(rule, end)| (rule.to_string(), *end)).collect(),
@@ -190,7 +194,7 @@ impl Stage<'_> {
         let now = self.now();
         let attempts = self.push(&outgoing);
         let trials: Vec<Trial> = attempts.iter().map(|attempt| attempt.trial).collect();
-        self.settle(item, Verdict::Tried(attempts), Some(outgoing.said))?;
+        self.settle(item, Verdict::Tried(attempts), outgoing.said)?;
         if trials.contains(&Trial::Accepted) {
             self.model.sent(key, now, until);
         } else if trials.iter().any(|trial| matches!(trial, Trial::Again(_))) {
@@ -210,7 +214,7 @@ impl Stage<'_> {
             return Err(format!("sent to another phone, though it is {row:?}"));
         }
         let attempts = self.push(&outgoing);
-        self.settle(item, Verdict::Tried(attempts), Some(outgoing.said))
+        self.settle(item, Verdict::Tried(attempts), outgoing.said)
     }
 
     fn do_not_send(&mut self, item: Item, key: &Key, verdict: Verdict, wanted: bool) -> Checked {

@@ -26,5 +26,6 @@ mod retries;
 mod rotation;
 mod sign_in;
 mod statistics;
+mod test_pushes;
 mod treatments;
 mod units;

@@ -6,11 +6,14 @@ use jiff::Timestamp;
 
 use super::{Attempt, Claim, Decision, Job, Outgoing, Target, Trial, Verdict};
 use crate::care::case::{Case, cases, reachable};
+use crate::care::test_push;
 use crate::ids::{DeviceId, PatientId, ReminderId};
 use crate::locale::Locale;
 use crate::planner::{Chart, Key, Reason, ReminderState, Said};
 use crate::protocol::{WORDS_MAX, bytes_in_json};
-use crate::store::{Delivery, DeliveryState, Device, PushContent, Reminder, StoreError, Tx};
+use crate::store::{
+    Delivery, DeliveryState, Device, PushContent, Reminder, StoreError, TestPush, Tx,
+};
 
 /// Decides for each claimed thing whether it goes out, in what words and to which devices. Loads
 /// what it needs for the whole claim at once.
@@ -20,7 +23,8 @@ use crate::store::{Delivery, DeliveryState, Device, PushContent, Reminder, Store
 pub fn prepare(tx: &mut Tx<'_>, claim: &Claim) -> Result<Vec<Job>, StoreError> {
     let of_reminders = claim.reminders.iter().map(|reminder| reminder.patient_id);
     let of_retries = claim.retries.iter().map(|retry| retry.patient_id);
-    let patients: BTreeSet<PatientId> = of_reminders.chain(of_retries).collect();
+    let of_tests = claim.tests.iter().map(|test| test.patient_id);
+    let patients: BTreeSet<PatientId> = of_reminders.chain(of_retries).chain(of_tests).collect();
     let patients: Vec<PatientId> = patients.into_iter().collect();
     let cases = cases(tx, &patients)?;
     let known = Known {
@@ -38,7 +42,11 @@ pub fn prepare(tx: &mut Tx<'_>, claim: &Claim) -> Result<Vec<Job>, StoreError> {
         let decision = decision.unwrap_or(Decision::Not(Verdict::Dropped));
         Job { item: claim.retry_item(retry, use_by), decision }
     });
-    Ok(reminders.chain(retries).collect())
+    let tests = claim
+        .tests
+        .iter()
+        .map(|test| Job { item: claim.test_item(test), decision: known.decide_test(test, now) });
+    Ok(reminders.chain(retries).chain(tests).collect())
 }
 
 /// All that is known about the patients of one claim.
@@ -151,6 +159,35 @@ impl Known<'_> {
     }
 }
 
+impl Known<'_> {
+    /// A test goes out at once or not at all: nobody is told by a later one that pushes arrive.
+    fn decide_test(&self, test: &TestPush, now: Timestamp) -> Decision {
+        let Some(Person { case, .. }) = self.patients.get(&test.patient_id) else {
+            return Decision::Not(Verdict::Released);
+        };
+        if now >= test.use_by {
+            return Decision::Not(Verdict::Expired(Reason::PastUseBy));
+        }
+        if !case.facts.person.aftercare {
+            return Decision::Not(Verdict::Failed(Reason::Consent));
+        }
+        let targets: Vec<Target> = case.devices.iter().filter_map(target).collect();
+        if targets.is_empty() {
+            return Decision::Not(Verdict::Failed(Reason::NoDevice));
+        }
+        let (title, body) = test_push::words(&case.facts.person.locale);
+        Decision::Send(Outgoing {
+            title,
+            body,
+            content: PushContent::Text,
+            due_at: test.requested_at,
+            use_by: test.use_by,
+            targets,
+            said: None,
+        })
+    }
+}
+
 /// Nothing left for this device: quiet hours come first.
 fn postponed(target: Target, now: Timestamp, until: Option<Timestamp>) -> Attempt {
     let code = Some(Reason::QuietHours.to_string());
@@ -170,7 +207,7 @@ fn outgoing(case: &Case, reminder: &Reminder, said: Said, targets: Vec<Target>) 
         PushContent::Discreet | PushContent::Reference => neutral(&case.facts.person.locale),
     };
     let (due_at, use_by) = (reminder.due_at, reminder.use_by);
-    Outgoing { title, body, content, due_at, use_by, targets, said }
+    Outgoing { title, body, content, due_at, use_by, targets, said: Some(said) }
 }
 
 fn target(device: &Device) -> Option<Target> {

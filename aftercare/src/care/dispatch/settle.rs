@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Attempt, Item, Settled, Tally, Trial, Verdict};
+use super::{Attempt, Item, Settled, Tally, Trial, Verdict, Work};
 use crate::care;
 use crate::care::case::reachable;
 use crate::care::webhooks::{Happening, tell};
-use crate::ids::{DeliveryId, LeaseId, PatientId, ReminderId};
+use crate::ids::{DeliveryId, LeaseId, PatientId, ReminderId, TestPushId};
 use crate::planner::{Reason, ReminderState};
 use crate::store::{Completion, Delivery, DeliveryState, DeviceState, Outcome, StoreError, Tx};
 
@@ -26,10 +26,15 @@ pub fn settle(tx: &mut Tx<'_>, outcomes: &[Settled]) -> Result<Tally, StoreError
     let mut reminders: BTreeMap<LeaseId, Vec<&Settled>> = BTreeMap::new();
     let mut retries: BTreeMap<LeaseId, Vec<&Settled>> = BTreeMap::new();
     for settled in outcomes {
-        match (&settled.verdict, settled.item.retry_of) {
-            (Verdict::Replan(reason), None) => replan(tx, settled.item, *reason, &mut tally)?,
-            (_, None) => reminders.entry(settled.item.lease).or_default().push(settled),
-            (_, Some(_)) => retries.entry(settled.item.lease).or_default().push(settled),
+        match (&settled.verdict, settled.item.work) {
+            (_, Work::Test) => settle_test(tx, settled, &mut tally)?,
+            (Verdict::Replan(reason), Work::Reminder) => {
+                replan(tx, settled.item, *reason, &mut tally)?;
+            }
+            (_, Work::Reminder) => {
+                reminders.entry(settled.item.lease).or_default().push(settled);
+            }
+            (_, Work::Retry(_)) => retries.entry(settled.item.lease).or_default().push(settled),
         }
     }
     for (lease, reminders) in reminders {
@@ -120,11 +125,15 @@ fn settle_retries(
     let (released, retries): (Vec<&Settled>, Vec<&Settled>) =
         retries.iter().partition(|settled| matches!(settled.verdict, Verdict::Released));
     tally.released += released.len();
-    let ids: Vec<DeliveryId> = retries.iter().filter_map(|settled| settled.item.retry_of).collect();
+    let attempt = |settled: &Settled| match settled.item.work {
+        Work::Retry(id) => Some(id),
+        Work::Reminder | Work::Test => None,
+    };
+    let ids: Vec<DeliveryId> = retries.iter().filter_map(|settled| attempt(settled)).collect();
     let mine: BTreeSet<DeliveryId> = tx.finish_retries(lease, &ids)?.into_iter().collect();
     let mut rows = Vec::new();
     for settled in retries {
-        if settled.item.retry_of.is_none_or(|id| !mine.contains(&id)) {
+        if attempt(settled).is_none_or(|id| !mine.contains(&id)) {
             tally.lost += 1;
             continue;
         }
@@ -144,6 +153,21 @@ fn settle_retries(
         write_attempts(tx, settled, true, &mut rows)?;
     }
     tx.insert_deliveries(&rows)
+}
+
+/// A test waits for nobody: where there is no phone, it has failed.
+fn settle_test(tx: &mut Tx<'_>, settled: &Settled, tally: &mut Tally) -> Result<(), StoreError> {
+    let outcome = match ending(settled, tx.now()) {
+        Outcome::NoDevice { .. } => Outcome::Failed { reason: Reason::NoDevice },
+        outcome => outcome,
+    };
+    let id = TestPushId(settled.item.reminder.0);
+    if !tx.complete_test_push(settled.item.lease, id, &outcome)? {
+        tally.lost += 1;
+        return Ok(());
+    }
+    tally.tests += 1;
+    tried(settled).iter().try_for_each(|attempt| drop_dead_address(tx, attempt))
 }
 
 fn tried(settled: &Settled) -> &[Attempt] {
@@ -224,16 +248,7 @@ fn write_attempts(
         if attempt.trial == Trial::Unsent && !apart {
             continue;
         }
-        let device_state = match attempt.trial {
-            Trial::Gone => Some(DeviceState::Gone),
-            Trial::Refused => Some(DeviceState::Refused),
-            _ => None,
-        };
-        if let Some(state) = device_state {
-            let target = &attempt.target;
-            let reason = attempt.code.as_deref().unwrap_or(state.as_str());
-            tx.retire_device(target.device, target.kind, &target.address, state, reason)?;
-        }
+        drop_dead_address(tx, attempt)?;
         let (state, retry_at) = match attempt.trial {
             Trial::Accepted => (DeliveryState::Sent, None),
             Trial::Gone => (DeliveryState::Gone, None),
@@ -258,6 +273,19 @@ fn write_attempts(
             leased_until: None,
         });
     }
+    Ok(())
+}
+
+/// Drops an address that FCM no longer takes.
+fn drop_dead_address(tx: &mut Tx<'_>, attempt: &Attempt) -> Result<(), StoreError> {
+    let state = match attempt.trial {
+        Trial::Gone => DeviceState::Gone,
+        Trial::Refused => DeviceState::Refused,
+        Trial::Accepted | Trial::Rejected | Trial::Again(_) | Trial::Unsent => return Ok(()),
+    };
+    let target = &attempt.target;
+    let reason = attempt.code.as_deref().unwrap_or(state.as_str());
+    tx.retire_device(target.device, target.kind, &target.address, state, reason)?;
     Ok(())
 }
 

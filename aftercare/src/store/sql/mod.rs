@@ -24,7 +24,7 @@ use uuid::Uuid;
 use crate::ids::{
     AmendmentId, AuditId, ClientSecretId, ClinicId, DeliveryId, DeviceId, EnrolmentId, LeaseId,
     PatientId, ProtocolId, RefreshTokenId, ReminderId, SessionId, SigningSecretId, SnoozeId,
-    StaffId, StaffSessionId, TreatmentId, WebhookEventId, WebhookId,
+    StaffId, StaffSessionId, TestPushId, TreatmentId, WebhookEventId, WebhookId,
 };
 use crate::locale::Locale;
 use crate::planner::{Reason, ReminderState};
@@ -179,6 +179,7 @@ ids!(
     SnoozeId,
     StaffId,
     StaffSessionId,
+    TestPushId,
     TreatmentId,
     WebhookEventId,
     WebhookId,

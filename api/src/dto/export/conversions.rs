@@ -13,7 +13,7 @@ use super::{
     ExportedDevice, ExportedEnrolment, ExportedPatient, ExportedReceipt, ExportedReminder,
     ExportedSession, ExportedSnooze, ExportedTreatment, ExportedWebhookEvent, Reader,
 };
-use crate::dto::ClinicDto;
+use crate::dto::{ClinicDto, TestPush};
 
 /// Every one of them in the export's shape.
 fn all<T, U: From<T>>(stored: impl IntoIterator<Item = T>) -> Vec<U> {
@@ -41,6 +41,7 @@ impl Export {
             deliveries: all(export.deliveries),
             receipts: all(export.receipts),
             snoozes: all(export.snoozes),
+            test_pushes: export.test_push.iter().map(|push| TestPush::new(push, now)).collect(),
             enrolments: all(export.enrolments),
             calendars: all(export.calendar),
             sessions: all(export.sessions),

@@ -3,6 +3,7 @@
 mod door;
 mod home;
 mod patient;
+mod test_push;
 mod treatment;
 
 use aftercare::care::Unheard;
@@ -13,6 +14,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 pub(crate) use door::{join, problem, sign_in};
 pub(crate) use home::home;
 pub(crate) use patient::{Offer, invitation, patient, unknown_patient};
+pub(crate) use test_push::{SCRIPT, path as test_push_path, test_push};
 pub(crate) use treatment::treatment;
 
 use super::qr;
@@ -36,6 +38,10 @@ impl Frame {
 
     fn hour(&self, at: Timestamp) -> String {
         at.to_zoned(self.zone.tz().clone()).strftime("%H:%M").to_string()
+    }
+
+    fn second(&self, at: Timestamp) -> String {
+        at.to_zoned(self.zone.tz().clone()).strftime("%H:%M:%S").to_string()
     }
 
     /// What proves that a form is of this sign-in.

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
 
 use super::treatment::line;
-use super::{Frame, code, hearing, patient_link, word};
+use super::{Frame, code, hearing, patient_link, test_push, word};
 use crate::dto::EnrolmentAnswer;
 
 /// The patient's languages that the shipped protocols speak.
@@ -66,6 +66,9 @@ pub(crate) fn patient(frame: &Frame, patient: &DeskPatient, offer: &Offer) -> Ma
                     (frame.token())
                     input type="hidden" name="ref" value=(patient.reference);
                     button.plain type="submit" { "Show a code for the phone" }
+                }
+                @if patient.unheard.is_empty() {
+                    (test_push::form(frame, &patient.reference, "Send a test message"))
                 }
             }
             h2 { "What was done" }

@@ -6,7 +6,7 @@ use aftercare::store::TreatmentState;
 use jiff::Timestamp;
 use maud::{Markup, html};
 
-use super::{Frame, code, hearing, patient_link, result, word};
+use super::{Frame, code, hearing, patient_link, result, test_push, word};
 use crate::dto::EnrolmentAnswer;
 
 /// A treatment in a list.
@@ -66,6 +66,9 @@ fn actions(frame: &Frame, session: &DeskSession, now: Timestamp) -> Markup {
         @if treatment.state == TreatmentState::Active {
             div.actions {
                 a.button href=(format!("/desk/handout?id={}", treatment.id)) { "Page to print" }
+                @if session.unheard.is_empty() {
+                    (test_push::form(frame, &session.view.card.patient_ref, "Send a test message"))
+                }
                 @if now < undone_until {
                     form method="post" action="/desk/undo" {
                         (frame.token())

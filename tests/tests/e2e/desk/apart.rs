@@ -5,7 +5,6 @@
 
 use std::path::Path;
 
-use aftercare_api::create_clinic;
 use aftercare_tests::bed::Bed;
 use aftercare_tests::on_both_engines;
 use serde_json::Value;
@@ -15,7 +14,7 @@ use crate::http::{Answer, Body};
 use crate::stage::Stage;
 
 /// What is open to whoever has no sign-in yet.
-const DOOR: [&str; 3] = ["/desk/", "/desk/sign-in", "/desk/join/{invitation}"];
+const DOOR: [&str; 4] = ["/desk/", "/desk/sign-in", "/desk/join/{invitation}", "/desk/live.js"];
 /// What leads to the first page, which asks for a sign-in itself.
 const HOME: [&str; 3] = ["GET /desk/record", "GET /desk/undo", "GET /desk/invite"];
 /// Where everybody has a name space of their own: another's name is a fresh one here.
@@ -54,7 +53,7 @@ impl Target {
     fn fields(&self, path: &str) -> Vec<(&'static str, &str)> {
         match path {
             "/desk" | "/desk/sign-out" => Vec::new(),
-            "/desk/patient" | "/desk/invite" => vec![("ref", &self.reference)],
+            "/desk/patient" | "/desk/invite" | "/desk/test-push" => vec![("ref", &self.reference)],
             "/desk/treatment" | "/desk/handout" | "/desk/undo" => vec![("id", &self.treatment)],
             "/desk/record" => vec![
                 ("ref", &self.reference),
@@ -86,8 +85,7 @@ fn told(answer: &Answer, of: &Target) -> (u16, String) {
 
 async fn every_page_is_its_clinics_own(bed: Bed) {
     let stage = Stage::set(bed).await;
-    let (zone, locale) = ("Europe/Lisbon".parse().unwrap(), "en".parse().unwrap());
-    let other = create_clinic(&stage.bed.store, "Other", zone, locale).await.unwrap();
+    let other = stage.make_clinic().await;
     let (maria, gone) = (stage.at_the_desk("Maria").await, stage.at_the_desk("Gone").await);
     let eva = stage.at_the_desk_of(&other, "Eva").await;
     let (marias, evas) = (maria.token().await, eva.token().await);
@@ -103,6 +101,10 @@ async fn every_page_is_its_clinics_own(bed: Bed) {
         let reference = format!("victim-{n}");
         let treated = stage.treated(&reference).await;
         let treatment = treated["treatment"]["id"].as_str().unwrap().to_owned();
+        if page == ("GET", "/desk/test-push") {
+            let path = format!("/v1/patients/{reference}/test-push");
+            stage.clinic("POST", &path, Body::None).await.expect(201);
+        }
         let (victim, nobody) = (Target { reference, treatment }, Target::nobody(n));
         let before = seen(&stage, &victim).await;
 
