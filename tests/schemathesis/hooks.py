@@ -128,6 +128,8 @@ def known(name, path):
             return choose([*WORLD.references, f"p-{RANDOM.randrange(10**6)}"])
         case "ref" if "/courses/" in path:
             return WORLD.alive().reference
+        case "ref" if path.endswith("/test-push"):
+            return WORLD.reached()
         case "ref" | "patient_ref":
             return WORLD.choose(RANDOM, WORLD.references, None)
         case "id" if path.startswith("/v1/treatments"):

@@ -151,6 +151,17 @@ class World:
         except Refused:  # the patient was erased meanwhile
             return "ace_none"
 
+    def reached(self):
+        """A patient whose phone is reached; every other one was sent a test message already."""
+        phone = self.alive()
+        if RANDOM.random() < 0.5:
+            try:
+                call("POST", f"/v1/patients/{phone.reference}/test-push", self.clinic.bearer())
+            except Refused:  # unwilling, logged out, erased or tested enough: another takes the place
+                self.phone = None
+                phone = self.alive()
+        return phone.reference
+
     def feed(self):
         """The secret in the address of the phone's calendar feed."""
         try:
