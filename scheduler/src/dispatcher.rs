@@ -183,11 +183,14 @@ impl Dispatcher {
             let settle_at = run.settle_at.unwrap_or_else(Instant::now);
             let alarm = run.alarm.unwrap_or_else(Instant::now);
             tokio::select! {
-                Some(done) = run.sending.join_next() => self.delivered(run, done),
-                () = sleep_until(settle_at), if run.settle_at.is_some() => self.settle(run).await?,
-                () = sleep_until(alarm), if run.alarm.is_some() => run.ring(),
-                () = self.wake.notified(), if serving => run.look = true,
+                // In this order, so that the same moments lead to the same work; each of the first four
+                // is over once it came, so none of them keeps the others waiting.
+                biased;
                 _ = stop.changed(), if serving => {}
+                () = self.wake.notified(), if serving => run.look = true,
+                () = sleep_until(alarm), if run.alarm.is_some() => run.ring(),
+                () = sleep_until(settle_at), if run.settle_at.is_some() => self.settle(run).await?,
+                Some(done) = run.sending.join_next() => self.delivered(run, done),
                 else => {}
             }
             if run.outcomes.len() >= self.limits.batch || run.sending.is_empty() {

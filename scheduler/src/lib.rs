@@ -30,7 +30,7 @@ use tokio::time::timeout;
 
 use dispatcher::{Dispatcher, Limits};
 use keeper::Keeper;
-use push::{Client, ClientError, DEFAULT_RATE, Endpoint, EndpointError, ServiceAccount};
+use push::{Client, ClientError, DEFAULT_RATE, Dial, Endpoint, EndpointError, ServiceAccount, Tcp};
 use webhooks::Deliverer;
 
 pub use dispatcher::RunSummary;
@@ -51,6 +51,8 @@ pub struct SchedulerConfig {
     pub credentials: ServiceAccount,
     /// Another base URL than Google's, for an emulator.
     pub base_url: Option<Endpoint>,
+    /// How servers are reached.
+    pub dial: Arc<dyn Dial>,
     /// Messages per second at most, reached in a minute; `None` is no limit.
     pub rate: Option<f64>,
     /// HTTP/2 connections at most; as many are opened as rate and round trip need.
@@ -72,13 +74,14 @@ pub struct SchedulerConfig {
 }
 
 impl SchedulerConfig {
-    /// The defaults: Google's server, 9,000 messages a second, 16 connections, 1,000 reminders
+    /// The defaults: Google's server over TCP, 9,000 messages a second, 16 connections, 1,000 reminders
     /// under way, claims of 500 for 60 s, a heartbeat, and patients kept for 13 months.
     #[must_use]
     pub fn new(credentials: ServiceAccount) -> Self {
         Self {
             credentials,
             base_url: None,
+            dial: Arc::new(Tcp),
             rate: Some(DEFAULT_RATE),
             connections: 16,
             concurrency: 1_000,
@@ -120,7 +123,8 @@ impl Scheduler {
             None => FCM.parse()?,
         };
         let env = store.env().clone();
-        let client = Client::new(config.credentials, base, env, config.rate, config.connections)?;
+        let (rate, connections) = (config.rate, config.connections);
+        let client = Client::new(config.credentials, base, env, rate, connections, config.dial)?;
         let (stop, stopped) = watch::channel(false);
         let wake = Arc::new(Notify::new());
         let dispatcher = Arc::new(Dispatcher {
@@ -188,6 +192,13 @@ impl SchedulerHandle {
     /// The database's. What was claimed then returns when its lease ends.
     pub async fn run_once(&self) -> Result<RunSummary, StoreError> {
         self.0.dispatcher.run_once().await
+    }
+
+    /// Sends whatever comes due by the store's clock, as the dispatcher of a heartbeat does, until
+    /// [`SchedulerHandle::shutdown`]; looks at the tables when [`SchedulerHandle::wake`] says so, and when
+    /// something comes due within the minute. For whoever beats the heart himself.
+    pub async fn serve(&self) {
+        self.0.dispatcher.serve().await;
     }
 
     /// Tells clinics' webhooks everything that is due now by the store's clock, until nothing is.

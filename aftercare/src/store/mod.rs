@@ -56,6 +56,8 @@ mod webhook_answers;
 mod webhook_events;
 mod webhooks;
 
+use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -115,6 +117,13 @@ pub enum Mode {
     Inline,
 }
 
+/// What each unit of work waits for before it begins: a simulation's busy machine. Whoever waits there can
+/// be stopped between two transactions, or be overtaken.
+pub trait Pace: fmt::Debug + Send + Sync {
+    /// Waits for the turn of the next unit of work.
+    fn turn(&self) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+}
+
 /// How a store is opened.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
@@ -125,11 +134,13 @@ pub struct StoreOptions {
     /// Where erasures are noted outside the database; without one, a restored backup brings back whom
     /// it still holds.
     pub erasures: Option<ErasureFile>,
+    /// What units of work wait for; servers' wait for nothing but a connection.
+    pub pace: Option<Arc<dyn Pace>>,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { connections: 8, mode: Mode::Blocking, erasures: None }
+        Self { connections: 8, mode: Mode::Blocking, erasures: None, pace: None }
     }
 }
 
@@ -145,6 +156,7 @@ struct Inner {
     master: MasterKey,
     env: Env,
     mode: Mode,
+    pace: Option<Arc<dyn Pace>>,
     erased: erasures::Erased,
 }
 
@@ -165,9 +177,10 @@ impl Store {
         options: StoreOptions,
     ) -> Result<Self, StoreError> {
         let (readers, writers) = pools(url, &options)?;
-        let (mode, erased) = (options.mode, erasures::Erased::new(options.erasures));
+        let StoreOptions { mode, pace, erasures, .. } = options;
+        let erased = erasures::Erased::new(erasures);
         let master = master.of_database();
-        let store = Self(Arc::new(Inner { readers, writers, master, env, mode, erased }));
+        let store = Self(Arc::new(Inner { readers, writers, master, env, mode, pace, erased }));
         store.pending().await?;
         Ok(store)
     }
@@ -295,6 +308,9 @@ impl Store {
         F: FnOnce(&Inner) -> Result<T, E> + Send + 'static,
     {
         let inner = Arc::clone(&self.0);
+        if let Some(pace) = &inner.pace {
+            pace.turn().await;
+        }
         if inner.mode == Mode::Inline {
             return work(&inner);
         }

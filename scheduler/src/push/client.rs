@@ -1,11 +1,14 @@
 //! Sends messages to one Firebase project.
 
+use std::sync::Arc;
+
 use aftercare::clock::Env;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Uri, header};
 
 use super::connection::{ConnectError, Connector, RequestError};
 use super::credentials::ServiceAccount;
+use super::dial::Dial;
 use super::endpoint::Endpoint;
 use super::limiter::Limiter;
 use super::message::{self, MessageError, Push};
@@ -41,7 +44,7 @@ impl Client {
     /// Makes a client; opens nothing yet.
     ///
     /// `rate` is the limit in messages per second (`None`: no limit), `connections` the most
-    /// HTTP/2 connections at once.
+    /// HTTP/2 connections at once; `dial` opens what they run over.
     ///
     /// # Errors
     /// When TLS has no root certificates or a URL cannot be built.
@@ -51,10 +54,12 @@ impl Client {
         env: Env,
         rate: Option<f64>,
         connections: usize,
+        dial: Arc<dyn Dial>,
     ) -> Result<Self, ClientError> {
         let uri = base.join(&format!("/v1/projects/{}/messages:send", account.project_id()))?;
-        let pool = Pool::new(env.clone(), Connector::new(base)?, rate, connections);
-        let token_connector = Connector::new(account.token_uri().clone())?;
+        let connector = Connector::new(base, Arc::clone(&dial))?;
+        let pool = Pool::new(env.clone(), connector, rate, connections);
+        let token_connector = Connector::new(account.token_uri().clone(), dial)?;
         let token_pool = Pool::new(env.clone(), token_connector, None, 1);
         let tokens = TokenProvider::new(account, env.clone(), token_pool)?;
         Ok(Self { env, tokens, pool, limiter: Limiter::new(rate), uri })

@@ -9,11 +9,11 @@ use bytes::{Bytes, BytesMut};
 use h2::client::SendRequest;
 use http::{HeaderMap, Request, StatusCode};
 use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
+use super::dial::{Dial, Link};
 use super::endpoint::Endpoint;
 use crate::tls;
 
@@ -74,14 +74,15 @@ pub(crate) struct Response {
 #[derive(Clone)]
 pub(crate) struct Connector {
     endpoint: Endpoint,
+    dial: Arc<dyn Dial>,
     tls: Option<(TlsConnector, ServerName<'static>)>,
 }
 
 impl Connector {
     /// Roots come from the system, or from `SSL_CERT_FILE` / `SSL_CERT_DIR` when set.
-    pub(crate) fn new(endpoint: Endpoint) -> Result<Self, ConnectError> {
+    pub(crate) fn new(endpoint: Endpoint, dial: Arc<dyn Dial>) -> Result<Self, ConnectError> {
         let tls = if endpoint.is_tls() { Some(tls_for(&endpoint)?) } else { None };
-        Ok(Self { endpoint, tls })
+        Ok(Self { endpoint, dial, tls })
     }
 
     /// Opens a connection. `on_close` is told when it ends.
@@ -96,27 +97,23 @@ impl Connector {
             endpoint: self.endpoint.clone(),
             cause: Arc::new(cause),
         };
-        let address = (self.endpoint.host(), self.endpoint.port());
-        let tcp = TcpStream::connect(address).await.map_err(unreachable)?;
-        tcp.set_nodelay(true).map_err(unreachable)?;
+        let (host, port) = (self.endpoint.host(), self.endpoint.port());
+        let link = self.dial.dial(host, port).await.map_err(unreachable)?;
         let Some((tls, name)) = &self.tls else {
-            return self.handshake(tcp, on_close).await;
+            return self.handshake(link, on_close).await;
         };
-        let stream = tls.connect(name.clone(), tcp).await.map_err(unreachable)?;
+        let stream = tls.connect(name.clone(), link).await.map_err(unreachable)?;
         if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
             return Err(ConnectError::NotHttp2(self.endpoint.clone()));
         }
         self.handshake(stream, on_close).await
     }
 
-    async fn handshake<S>(
+    async fn handshake(
         &self,
-        stream: S,
+        stream: impl Link + 'static,
         on_close: Arc<Notify>,
-    ) -> Result<Connection, ConnectError>
-    where
-        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
-    {
+    ) -> Result<Connection, ConnectError> {
         let (sender, driver) = h2::client::Builder::new()
             .enable_push(false)
             .handshake::<_, Bytes>(stream)
