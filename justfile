@@ -25,6 +25,11 @@ model SEQUENCES="10000" SEED="0":
     AFTERCARE_MODEL_SEQUENCES={{SEQUENCES}} AFTERCARE_MODEL_SEED={{SEED}} \
         cargo test --config .ci/optimised.toml --test model
 
+# So many worlds of ninety days, from a seed on, around the real planner, store and dispatcher
+simulate SEEDS="2000" SEED="0":
+    AFTERCARE_SIMULATION_SEEDS={{SEEDS}} AFTERCARE_SIMULATION_SEED={{SEED}} \
+        cargo test --config .ci/optimised.toml --test simulation -- --nocapture
+
 # Write the golden timelines anew; read the difference before committing it
 golden:
     UPDATE_GOLDEN=1 cargo test -p aftercare --test planner golden
