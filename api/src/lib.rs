@@ -9,6 +9,7 @@
 //! secrets, addresses, a patient's `ref`.
 
 mod address;
+mod apps;
 mod auth;
 mod cors;
 mod desk;
@@ -26,6 +27,7 @@ mod state;
 mod telemetry;
 
 pub use address::{Network, NetworkError, client_address};
+pub use apps::{AndroidApp, AppError, Apps, IosApp};
 pub use auth::{
     HashError, NewClinic, NewClinicError, NewSecret, NewStaff, Role, SecretError, StaffError,
     add_client_secret, add_staff, client_secrets, create_clinic, remove_staff,

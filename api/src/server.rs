@@ -17,6 +17,7 @@ use tracing_actix_web::TracingLogger;
 use utoipa_actix_web::AppExt as _;
 
 use crate::address::Network;
+use crate::apps::Apps;
 use crate::auth::{HashError, Hasher, KeyRing};
 use crate::cors::{self, Origin};
 use crate::desk;
@@ -77,6 +78,8 @@ pub struct ApiConfig {
     pub connections: NonZeroUsize,
     /// Origins whose web apps may call; none by default.
     pub cors: Vec<Origin>,
+    /// The apps that invitations open in.
+    pub apps: Apps,
     /// How far clinics' webhooks may reach; the scheduler has the same setting.
     pub webhooks: Reach,
     /// Worker threads; `None` = one for each core.
@@ -98,6 +101,7 @@ impl ApiConfig {
             patience: Patience::default(),
             connections: CONNECTIONS,
             cors: Vec::new(),
+            apps: Apps::default(),
             webhooks: Reach::default(),
             workers: None,
             metrics: None,
@@ -196,6 +200,7 @@ pub async fn start(
         body_limit: config.body_limit,
         body_timeout: config.patience.body,
         cors: config.cors.clone(),
+        apps: config.apps.clone(),
         webhooks: config.webhooks,
         readiness,
         metrics: config.metrics.clone(),

@@ -12,6 +12,7 @@ use aftercare::webhook::Reach;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::address::{Network, client_address};
+use crate::apps::Apps;
 use crate::auth::{Hasher, KeyRing};
 use crate::cors::Origin;
 use crate::heavy::Lines;
@@ -61,6 +62,7 @@ pub(crate) struct Api {
     pub(crate) body_limit: usize,
     pub(crate) body_timeout: Duration,
     pub(crate) cors: Vec<Origin>,
+    pub(crate) apps: Apps,
     pub(crate) webhooks: Reach,
     pub(crate) readiness: Arc<dyn Readiness>,
     pub(crate) metrics: Option<PrometheusHandle>,

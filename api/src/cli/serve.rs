@@ -9,7 +9,8 @@ use aftercare::care::Retention;
 use aftercare::clock::{Clock, Env};
 use aftercare::webhook::Reach;
 use aftercare_api::{
-    ApiConfig, ApiHandle, Check, Network, NothingElse, Readiness, Waker, start as start_api,
+    AndroidApp, ApiConfig, ApiHandle, Apps, Check, IosApp, Network, NothingElse, Readiness, Waker,
+    start as start_api,
 };
 use aftercare_scheduler::push::{Endpoint, ServiceAccount};
 use aftercare_scheduler::{
@@ -67,6 +68,25 @@ pub(super) struct Listen {
         value_name = "NETWORKS"
     )]
     trusted_proxies: Vec<Network>,
+    /// Android apps that invitations open in, separated by commas: package, a colon, and the SHA-256 of
+    /// the certificate that the app is signed with
+    #[arg(
+        long = "android-app",
+        env = "AFTERCARE_ANDROID_APP",
+        hide_env_values = true,
+        value_delimiter = ',',
+        value_name = "APPS"
+    )]
+    android_apps: Vec<AndroidApp>,
+    /// iPhone apps that invitations open in, separated by commas: team, a dot, and the bundle's id
+    #[arg(
+        long = "ios-app",
+        env = "AFTERCARE_IOS_APP",
+        hide_env_values = true,
+        value_delimiter = ',',
+        value_name = "APPS"
+    )]
+    ios_apps: Vec<IosApp>,
     #[command(flatten)]
     limits: LimitArgs,
 }
@@ -207,6 +227,7 @@ impl Listen {
         self.limits.of(ApiConfig {
             public_url: self.public_url.clone(),
             trusted_proxies: self.trusted_proxies.clone(),
+            apps: Apps { android: self.android_apps.clone(), ios: self.ios_apps.clone() },
             metrics,
             ..ApiConfig::new(self.address)
         })

@@ -3,6 +3,7 @@
 //! `maud` escapes whatever is put into a page; markup comes from these files alone.
 
 pub(crate) mod desk;
+mod front;
 mod handout;
 mod qr;
 
@@ -14,6 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use maud::Markup;
 
+pub(crate) use front::{enrol, root};
 pub(crate) use handout::handout;
 
 /// What the browser may do for a page, beside showing it.

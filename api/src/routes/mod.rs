@@ -8,6 +8,7 @@ mod docs;
 mod enrolments;
 mod events;
 mod fhir;
+mod front;
 mod handout;
 mod health;
 mod me;
@@ -41,6 +42,7 @@ use crate::problem::{Code, Problem};
 /// Registers every route, and with it its documentation.
 pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
     docs::routes(config);
+    front::routes(config);
     health::routes(config);
     oauth::routes(config);
     patients::routes(config);

@@ -11,6 +11,7 @@
 mod abuse;
 mod calendar;
 mod care;
+mod front;
 mod limits;
 mod oauth;
 mod openapi;

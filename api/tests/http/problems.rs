@@ -10,7 +10,7 @@ use crate::support::{api, api_with};
 async fn unknown_paths_and_methods() {
     let api = api().await;
     api.get("/v1/nothing").send().await.problem(404, "not-found");
-    api.get("/").send().await.problem(404, "not-found");
+    api.get("/nothing/at/all").send().await.problem(404, "not-found");
     let answer = api.request("DELETE", "/v1/treatments").send().await;
     answer.problem(405, "method-not-allowed");
     assert_eq!(answer.header("allow"), Some("GET, HEAD, POST"));

@@ -67,12 +67,13 @@ pub(crate) fn join(staff: &Staff, invitation: &str, fault: Option<&str>) -> Mark
 /// What went wrong, and the way back.
 pub(crate) fn problem(problem: &Problem) -> Markup {
     let document = problem.document();
+    let said_below = document.errors.iter().any(|fault| fault.detail == document.detail);
     outside(
         document.title,
         &html! {
             h1 { (document.title) }
             div.alert role="alert" {
-                p { (document.detail) }
+                @if !said_below { p { (document.detail) } }
                 @if !document.errors.is_empty() {
                     ul {
                         @for fault in document.errors {
