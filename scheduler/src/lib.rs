@@ -117,7 +117,7 @@ impl Scheduler {
     /// When the configuration cannot work at all. A server that cannot be reached is no such
     /// error: see [`SchedulerHandle::status`].
     pub fn start(store: Store, config: SchedulerConfig) -> Result<SchedulerHandle, StartError> {
-        metrics::describe();
+        metrics::begin();
         let base = match config.base_url {
             Some(base) => base,
             None => FCM.parse()?,

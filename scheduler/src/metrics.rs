@@ -23,8 +23,36 @@ use std::time::Duration;
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
-/// Registers the descriptions with the installed recorder, if there is one.
-pub(crate) fn describe() {
+/// Registers the metrics with the installed recorder, if there is one.
+pub(crate) fn begin() {
+    describe();
+    stand_at_zero();
+}
+
+/// Whoever alerts on an increase hears of the first one, too, only where it was 0 before.
+fn stand_at_zero() {
+    const PUSHED: [&str; 7] = [
+        "sent",
+        "address-gone",
+        "address-refused",
+        "retry",
+        "rejected",
+        "credentials-refused",
+        "unsent",
+    ];
+    for outcome in PUSHED {
+        counter!("aftercare_pushes_total", "outcome" => outcome).increment(0);
+    }
+    for outcome in ["delivered", "retry", "failed"] {
+        counter!("aftercare_webhook_attempts_total", "outcome" => outcome).increment(0);
+    }
+    reclaimed(0);
+    lost(0);
+    counter!("aftercare_dispatch_errors_total").increment(0);
+    counter!("aftercare_heartbeat_restarts_total").increment(0);
+}
+
+fn describe() {
     describe_counter!("aftercare_pushes_total", "Messages by outcome");
     describe_counter!("aftercare_reminders_total", "Reminders by what became of a claim");
     describe_counter!("aftercare_test_pushes_total", "Claims of test pushes that ended");

@@ -10,8 +10,8 @@ use crate::locale::Locale;
 use crate::planner::{Chart, CourseState, Facts, Key, Person, Standing, TreatmentFacts, courses};
 use crate::protocol::Protocol;
 use crate::store::{
-    Clinic, Consent, ConsentKind, Device, DeviceState, Patient, Reminder, SILENT, StoreError,
-    Treatment, TreatmentState, Tx,
+    Clinic, Consent, ConsentKind, Device, DeviceState, Patient, PushContent, Reminder, SILENT,
+    StoreError, Treatment, TreatmentState, Tx,
 };
 use crate::words::words;
 use crate::zone::Zone;
@@ -122,6 +122,12 @@ impl Case {
     /// What is looked up again and again; one chart serves all that is asked of the case.
     pub(super) fn chart(&self) -> Chart<'_> {
         Chart::of(&self.facts)
+    }
+
+    /// How much a push says: the stricter of what clinic and patient want.
+    pub(super) fn push_content(&self) -> PushContent {
+        let of_patient = self.patient.preferences.push_content;
+        of_patient.map_or(self.clinic.push_content, |wish| wish.max(self.clinic.push_content))
     }
 }
 

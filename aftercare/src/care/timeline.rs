@@ -12,7 +12,7 @@ use crate::planner::{
     of_treatment,
 };
 use crate::protocol::RuleId;
-use crate::store::{Reminder, StoreError, Treatment, Tx};
+use crate::store::{PushContent, Reminder, StoreError, Treatment, Tx};
 use crate::words::words;
 use crate::zone::Zone;
 
@@ -100,6 +100,8 @@ pub struct Timeline {
     pub generated_at: Timestamp,
     /// Grows with each change of the plan.
     pub plan_version: i64,
+    /// How much a push says, and a notification that the app plans.
+    pub push_content: PushContent,
     /// Whom to call.
     pub clinic: ClinicCard,
     /// What holds now, merged by rule.
@@ -267,6 +269,7 @@ impl Case {
         Timeline {
             generated_at: now,
             plan_version: self.patient.plan_version,
+            push_content: self.push_content(),
             clinic: self.clinic_card(),
             restrictions: held.map(|held| self.restriction(held)).collect(),
             reminders: shown.map(|row| self.reminder(row, &chart)).collect(),

@@ -161,6 +161,11 @@ pub struct Timeline {
     /// Goes up whenever the plan changes.
     #[schema(example = 3, minimum = 0)]
     pub plan_version: i64,
+    /// How much a push says: `text`, `discreet` (neutral words) or `reference` (none: the app shows those of this
+    /// timeline). The stricter of the clinic's and the patient's wish; with `discreet`, an app that plans
+    /// notifications itself keeps to neutral words, too.
+    #[schema(example = "text")]
+    pub push_content: String,
     /// The clinic.
     pub clinic: ClinicDto,
     /// Every rule in force, merged over treatments; those that are over are not here.
@@ -176,6 +181,7 @@ impl From<care::Timeline> for Timeline {
         Self {
             generated_at: timeline.generated_at,
             plan_version: timeline.plan_version,
+            push_content: timeline.push_content.to_string(),
             clinic: ClinicDto {
                 display_name: timeline.clinic.display_name,
                 contact_phone: timeline.clinic.contact_phone,

@@ -33,7 +33,7 @@ pub struct ReceiptFields {
     /// What happened.
     #[schema(schema_with = kinds)]
     pub kind: ReceiptKind,
-    /// When, by the phone's clock. Up to 5 minutes ahead of the server counts as now.
+    /// When, by the phone's clock. What lies in the future counts as now.
     #[schema(value_type = String, format = DateTime, example = "2026-11-22T15:55:02Z")]
     pub at: Timestamp,
 }

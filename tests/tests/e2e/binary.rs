@@ -16,7 +16,7 @@ use fcm_emulator::{Emulator, EmulatorConfig, EmulatorHandle, Fault, FaultKind};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use crate::http::wait_for;
+use crate::http::{Body, wait_for};
 use crate::process::{Clinic, Process, Server, aftercare, make_clinic, now};
 
 /// How late a reminder may be on a machine that does nothing else.
@@ -64,6 +64,25 @@ async fn with_its_defaults_a_due_reminder_is_out_within_a_second_and_a_half() {
     assert!(late.iter().min().unwrap() <= &LATE_MAX, "{late:?}");
     assert!(server.process.terminate().await.success());
     assert!(server.process.log().contains("stopped"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_alerts_watch_is_there_before_it_rises() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start(aftercare(folder.path()).arg("serve")).await;
+    let metrics = server.http.call("GET", "/metrics", None, Body::None).await.text();
+    for counter in [
+        "aftercare_dispatch_errors_total",
+        "aftercare_heartbeat_restarts_total",
+        "aftercare_leases_reclaimed_total",
+        "aftercare_lost_leases_total",
+        "aftercare_pushes_total{outcome=\"rejected\"}",
+        "aftercare_webhook_attempts_total{outcome=\"failed\"}",
+    ] {
+        let line = format!("{counter} 0");
+        assert!(metrics.lines().any(|known| known == line), "no {line}: {metrics}");
+    }
+    assert!(server.process.terminate().await.success());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -36,6 +36,14 @@ fn said(message: &Value) -> (bool, String) {
     (words, message["data"]["content"].as_str().unwrap().to_owned())
 }
 
+fn strictest(clinic: &str, own: &str) -> &'static str {
+    match (clinic, own) {
+        ("reference", _) | (_, "reference") => "reference",
+        ("discreet", _) | (_, "discreet") => "discreet",
+        _ => "text",
+    }
+}
+
 async fn of_clinic_and_patient_the_stricter_wins_on_every_phone(bed: Bed) {
     use PushContent::{Discreet, Reference, Text};
     let stage = Stage::set(bed).await;
@@ -55,7 +63,19 @@ async fn of_clinic_and_patient_the_stricter_wins_on_every_phone(bed: Bed) {
                 (device["platform"], device["delivery"]) = (json!(platform), json!(delivery));
                 stage.register(&token, &phone, &device).await.expect(204);
             }
+            let tag = async || {
+                let answer = app.call("GET", "/v1/me/timeline", Body::None).await;
+                answer.header("etag").unwrap().to_owned()
+            };
+            let before = tag().await;
             app.wish(json!({"push_content": own.map(PushContent::as_str)})).await;
+            let strictest = strictest(clinic.as_str(), own.unwrap_or(Text).as_str());
+            let timeline = app.get("/v1/me/timeline").await;
+            assert_eq!(
+                timeline["push_content"], strictest,
+                "for what the app plans itself: {name}"
+            );
+            assert_eq!(tag().await != before, strictest != clinic.as_str(), "{name}");
             stage.session_done(&format!("visit-{name}"), &name).await;
         }
         // What the clinic wants when it is sent counts, and by then the next is not set.
@@ -67,11 +87,7 @@ async fn of_clinic_and_patient_the_stricter_wins_on_every_phone(bed: Bed) {
     for push in accepted {
         let mut parts = push.address.split('-');
         let (clinic, own) = (parts.next().unwrap(), parts.next().unwrap());
-        let strictest = match (clinic, own) {
-            ("reference", _) | (_, "reference") => "reference",
-            ("discreet", _) | (_, "discreet") => "discreet",
-            _ => "text",
-        };
+        let strictest = strictest(clinic, own);
         let expected = (strictest == "text", strictest.to_owned());
         assert_eq!(said(&push.message), expected, "{}: {}", push.address, push.message);
         if strictest == "reference" {

@@ -194,10 +194,9 @@ fn postponed(target: Target, now: Timestamp, until: Option<Timestamp>) -> Attemp
     Attempt { target, at: now, trial: Trial::Again(until), status: None, code, detail: None }
 }
 
-/// The stricter of what the clinic and the patient want decides how much a push says.
+/// What goes out, saying no more than clinic and patient want.
 fn outgoing(case: &Case, reminder: &Reminder, said: Said, targets: Vec<Target>) -> Outgoing {
-    let of_patient = case.patient.preferences.push_content.unwrap_or(PushContent::Text);
-    let wanted = case.clinic.push_content.max(of_patient);
+    let wanted = case.push_content();
     // What several steps say at once may be more than a push holds: then the app fetches it.
     let fits = bytes_in_json(&said.title) + bytes_in_json(&said.body) <= WORDS_MAX;
     let too_long = wanted == PushContent::Text && !fits;

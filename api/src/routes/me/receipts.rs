@@ -7,21 +7,13 @@ use aftercare::care::{self, ReceiptsError, Reported};
 use crate::auth::PatientAuth;
 use crate::dto::{RECEIPTS, ReceiptFields, ReceiptsAnswer};
 use crate::fields::Body;
-use crate::problem::{Fault, Problem};
+use crate::problem::Problem;
 use crate::state::Api;
 
 impl From<ReceiptsError> for Problem {
     fn from(error: ReceiptsError) -> Self {
         match error {
             ReceiptsError::UnknownPatient => Self::not_found(),
-            ReceiptsError::InFuture(at) => {
-                let detail = "must not lie in the future";
-                let fault = |index: usize| Fault {
-                    pointer: format!("/{index}/at"),
-                    detail: detail.to_owned(),
-                };
-                Self::fields(at.into_iter().map(fault).collect())
-            }
             ReceiptsError::Store(error) => error.into(),
         }
     }
@@ -30,7 +22,8 @@ impl From<ReceiptsError> for Problem {
 /// Report what was shown, and what the patient reacted to.
 ///
 /// Up to 200 at once, for phones that were offline. Reporting again changes nothing: of one kind and one
-/// reminder the earliest `at` counts, in whatever order reports come. Receipts are facts for `why`; they
+/// reminder the earliest `at` counts, in whatever order reports come. A phone whose clock is fast is
+/// believed all the same: an `at` in the future counts as now. Receipts are facts for `why`; they
 /// never change what is sent.
 #[utoipa::path(
     operation_id = "postMyReceipts",
