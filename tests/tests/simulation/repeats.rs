@@ -38,7 +38,8 @@ impl World {
                 return Err("it was sent there, and written down as sent".to_owned());
             }
             let over = known.lease.as_ref().is_none_or(|lease| lease.until <= self.clock.now());
-            if !over && !self.disturbed(known.at, now) {
+            // What a new plan takes back while it is under way says what has changed, in the place of it.
+            if !over && planned < known.at && !self.disturbed(known.at, now) {
                 return Err("it was sent there, and its lease is not over".to_owned());
             }
         }
