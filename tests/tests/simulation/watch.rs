@@ -137,7 +137,7 @@ impl World {
             let owner = self.ledger.addresses.get(&message.address).map(|one| &one.owner);
             let forgotten =
                 owner.into_iter().flat_map(|owner| owner.lately(now)).flatten().any(|(n, _)| {
-                    self.ledger.patients[*n].erased.lately(now).any(|erased| !erased)
+                    self.ledger.patients[*n].erased.lately(now).any(|erased| *erased)
                 });
             return if forgotten { Ok(()) } else { Err("there is no such reminder".to_owned()) };
         };
