@@ -296,7 +296,7 @@ impl Dispatcher {
         };
         for Job { item, decision } in jobs {
             match decision {
-                Decision::Send(outgoing) => self.start(run, item, outgoing, lease_end),
+                Decision::Send(outgoing) => self.start(run, item, *outgoing, lease_end),
                 Decision::Not(verdict) => {
                     run.keep(Settled { item, verdict, said: None });
                 }

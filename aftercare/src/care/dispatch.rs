@@ -77,7 +77,7 @@ pub struct Job {
 #[derive(Debug)]
 pub enum Decision {
     /// Send it.
-    Send(Outgoing),
+    Send(Box<Outgoing>),
     /// Do not send it; settle it like this.
     Not(Verdict),
 }

@@ -193,7 +193,10 @@ impl Case {
                 protocol: treatment.protocol.slug.clone(),
                 protocol_version: treatment.protocol.version,
                 until: said
-                    .and_then(|said| said.until.get(id).copied())
+                    .and_then(|said| match rule.kind {
+                        RuleKind::NextSession => said.appointments.get(&treatment.id).copied(),
+                        _ => said.until.get(id).copied(),
+                    })
                     .unwrap_or_else(|| merged.and_then(|held| held.until)),
                 treatment_ids: merged.map_or(own, |held| held.treatment_ids.clone()),
                 rule: id.clone(),

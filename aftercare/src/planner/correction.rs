@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chart::Chart;
 use super::ends::End;
-use super::{Key, ReminderState, Standing, TreatmentFacts};
+use super::{Key, Member, ReminderState, Standing, TreatmentFacts};
 use crate::ids::TreatmentId;
 use crate::protocol::{Clause, Moment, Rule, RuleId, RuleKind, Step, StepId, Texts, When};
 use past::Longer;
@@ -35,9 +35,11 @@ pub struct Said {
     pub body: String,
     /// The rules in force that it spoke of, in the order in which they were said.
     pub rule_ids: Vec<RuleId>,
-    /// The end of each rule that its steps are about, as it was then; `None` = open-ended. Of a rule
-    /// about the next session, the date that is booked; `None` = that it is cancelled.
+    /// The end of each rule that its steps are about, as it was then; `None` = open-ended.
     pub until: BTreeMap<RuleId, Option<Timestamp>>,
+    /// When the session after each of these treatments is booked for; `None` = that it is cancelled.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub appointments: BTreeMap<TreatmentId, Option<Timestamp>>,
 }
 
 /// How long a correction that ends with no rule is of use.
@@ -54,8 +56,8 @@ pub(super) struct Correction<'f> {
     pub(super) nominal_at: Timestamp,
     /// The end of the longest rule that it speaks of, or the appointment's moment.
     pub(super) use_by: Timestamp,
-    /// The rule whose appointment it says is cancelled.
-    pub(super) cancels: Option<&'f RuleId>,
+    /// Whether it says that the next session is cancelled.
+    pub(super) cancels: bool,
 }
 
 impl<'f> Chart<'f> {
@@ -91,7 +93,18 @@ impl<'f> Chart<'f> {
         found.filter(|found| found.key == *key)
     }
 
-    /// What these steps tell of the ends of rules, and of the next session, with all that is known now.
+    /// Whether the corrections among these steps are still needed, and for as long as they were planned to
+    /// be: another push may have said some of it since.
+    #[must_use]
+    pub fn corrects_as_planned(&self, members: &[Member], now: Timestamp) -> bool {
+        let mut corrections = members.iter().filter(|member| member.key.step.is_correction());
+        corrections.all(|member| {
+            let needed = self.correction(&member.key, now);
+            needed.is_some_and(|needed| needed.use_by == member.use_by)
+        })
+    }
+
+    /// What these steps tell of the ends of rules, with all that is known now.
     pub(super) fn told(
         &self,
         corrections: &BTreeMap<Key, Correction<'_>>,
@@ -99,17 +112,7 @@ impl<'f> Chart<'f> {
     ) -> BTreeMap<RuleId, Option<Timestamp>> {
         let mut told = BTreeMap::new();
         for key in steps {
-            let treatment = self.treatment(key.treatment);
-            let booked = treatment.and_then(|treatment| treatment.next_session_at);
-            if let (Some(treatment), Some(booked)) = (treatment, booked)
-                && let Some(step) = treatment.protocol.step(&key.step)
-            {
-                let rules = appointments(treatment, step);
-                told.extend(rules.map(|rule| (rule.id.clone(), Some(booked))));
-            }
-            let correction = corrections.get(key);
-            told.extend(correction.and_then(|one| one.cancels).map(|rule| (rule.clone(), None)));
-            let rules = match (correction, treatment) {
+            let rules = match (corrections.get(key), self.treatment(key.treatment)) {
                 (Some(correction), _) => instructions(correction.treatment, &correction.step),
                 (None, Some(treatment)) if !treatment.voided => rules(treatment, &key.step),
                 (None, _) => continue,
@@ -125,6 +128,25 @@ impl<'f> Chart<'f> {
         told
     }
 
+    /// What these steps tell of the session after each of their treatments, likewise.
+    pub(super) fn announced(
+        &self,
+        corrections: &BTreeMap<Key, Correction<'_>>,
+        steps: &[Key],
+    ) -> BTreeMap<TreatmentId, Option<Timestamp>> {
+        let mut announced = BTreeMap::new();
+        for key in steps {
+            let about = self.step(key).filter(|(of, step)| of.protocol.is_recall(step));
+            if let Some(booked) = about.and_then(|(treatment, _)| treatment.next_session_at) {
+                announced.insert(key.treatment, Some(booked));
+            }
+            if corrections.get(key).is_some_and(|correction| correction.cancels) {
+                announced.insert(key.treatment, None);
+            }
+        }
+        announced
+    }
+
     /// What became of the rules of one treatment, and of the appointment after it, in one push.
     fn change(
         &self,
@@ -134,7 +156,7 @@ impl<'f> Chart<'f> {
     ) -> Option<Correction<'f>> {
         let cancelled = self.cancelled(treatment, now);
         let ends = longer.iter().map(|longer| longer.until);
-        let until = ends.chain(cancelled.map(|(_, at)| End::At(at))).max()?;
+        let until = ends.chain(cancelled.map(End::At)).max()?;
         let before = |key: &Key| {
             key.treatment == treatment.id
                 && key.step.is_correction()
@@ -153,22 +175,19 @@ impl<'f> Chart<'f> {
         rules.sort_by_key(|rule| place(&rule.id));
         let says = cancelled.map(|_| texts(CANCELLED));
         let step = step(key.step.clone(), texts(CHANGED), says, &rules);
-        let cancels = cancelled.map(|(rule, _)| &rule.id);
+        let cancels = cancelled.is_some();
         Some(Correction { key, treatment, step, nominal_at, use_by, cancels })
     }
 
-    /// The appointment that the patient was told of, is still to come, and was cancelled; and its rule.
-    fn cancelled(
-        &self,
-        treatment: &'f TreatmentFacts,
-        now: Timestamp,
-    ) -> Option<(&'f Rule, Timestamp)> {
-        let (rule, told) = self.past.appointment(treatment.id)?;
+    /// The appointment that the patient was told of, is still to come, and was cancelled.
+    fn cancelled(&self, treatment: &TreatmentFacts, now: Timestamp) -> Option<Timestamp> {
+        let at = self.past.announced(treatment.id)?.at.filter(|at| now < *at)?;
         let person = &self.facts.person;
-        let heard_of = person.recall && !person.muted.contains(&rule.id);
+        let mut rules = treatment.protocol.rules.iter();
+        let about = rules.find(|rule| rule.kind == RuleKind::NextSession)?;
+        let heard_of = person.recall && !person.muted.contains(&about.id);
         let latest = self.courses.get(&treatment.id).is_some_and(|course| course.latest);
-        let at = told.filter(|at| now < *at)?;
-        (heard_of && latest && treatment.next_session_at.is_none()).then_some((rule, at))
+        (heard_of && latest && treatment.next_session_at.is_none()).then_some(at)
     }
 
     /// Takes back what was said for a voided treatment, if any of it would still be followed.
@@ -203,7 +222,7 @@ impl<'f> Chart<'f> {
             of_protocol.filter(|rule| kept.iter().any(|kept| kept.id == rule.id)).collect();
         let says = texts(if kept.is_empty() { DISREGARD } else { STILL_COUNTS });
         let step = step(key.step.clone(), texts(MISTAKE), Some(says), &kept);
-        Some(Correction { key, treatment, step, nominal_at, use_by, cancels: None })
+        Some(Correction { key, treatment, step, nominal_at, use_by, cancels: false })
     }
 
     /// The reminders about the treatment, with such a step, that were sent or never will be.
@@ -233,16 +252,6 @@ fn instructions<'f>(treatment: &'f TreatmentFacts, step: &Step) -> Vec<&'f Rule>
     };
     let rules = step.clauses.iter().filter_map(during);
     rules.filter(|rule| is_instruction(rule) && treatment.concerns(rule)).collect()
-}
-
-/// What the step says of the next session.
-fn appointments<'f>(
-    treatment: &'f TreatmentFacts,
-    step: &'f Step,
-) -> impl Iterator<Item = &'f Rule> {
-    let rules = step.clauses.iter().filter_map(|clause| clause.when.rule());
-    let rules = rules.filter_map(|id| treatment.protocol.rule(id));
-    rules.filter(|rule| rule.kind == RuleKind::NextSession)
 }
 
 fn is_instruction(rule: &Rule) -> bool {

@@ -42,9 +42,10 @@ impl<'f> Chart<'f> {
     #[must_use]
     pub fn say(&self, steps: &[Key], at: Timestamp) -> Option<Said> {
         let corrections = self.corrections_among(steps, at);
-        let message = self.message_of(&corrections, steps, at)?;
+        let Message { title, body, rule_ids } = self.message_of(&corrections, steps, at)?;
         let until = self.told(&corrections, steps);
-        Some(Said { title: message.title, body: message.body, rule_ids: message.rule_ids, until })
+        let appointments = self.announced(&corrections, steps);
+        Some(Said { title, body, rule_ids, until, appointments })
     }
 
     /// The same, for showing what is not going to be sent: at least the heading is always there. Of a step

@@ -24,27 +24,27 @@ fn treatment(id: u128, completed_at: Timestamp) -> TreatmentFacts {
 }
 
 /// A patient with a phone, and the clock.
-struct World {
-    facts: Facts,
-    now: Timestamp,
+pub(crate) struct World {
+    pub(crate) facts: Facts,
+    pub(crate) now: Timestamp,
     /// What was sent: when, under which step, heading and words.
-    sent: Vec<(Timestamp, String, String, String)>,
+    pub(crate) sent: Vec<(Timestamp, String, String, String)>,
 }
 
 impl World {
-    fn new(treatments: Vec<TreatmentFacts>) -> Self {
+    pub(crate) fn new(treatments: Vec<TreatmentFacts>) -> Self {
         let facts = support::facts(treatments, "UTC");
         let mut world = Self { facts, now: at(T), sent: Vec::new() };
         world.replan();
         world
     }
 
-    fn replan(&mut self) {
+    pub(crate) fn replan(&mut self) {
         support::replan(&mut self.facts, self.now);
     }
 
     /// Sends what is due up to then, each at its moment.
-    fn play(&mut self, until: Timestamp) {
+    pub(crate) fn play(&mut self, until: Timestamp) {
         loop {
             let planned = |row: &&Standing| row.state == ReminderState::Planned;
             let next = self.facts.standing.iter().filter(planned).map(|row| row.due_at).min();
@@ -88,7 +88,7 @@ impl World {
         sent.map(|(at, _, _, body)| (at.to_string(), body.clone())).collect()
     }
 
-    fn planned_corrections(&self) -> usize {
+    pub(crate) fn planned_corrections(&self) -> usize {
         let open = |row: &&Standing| {
             row.state == ReminderState::Planned
                 && row.members.iter().any(|member| member.key.step.is_correction())
@@ -318,100 +318,6 @@ fn what_was_put_off_and_is_due_later_now_comes_later() {
     let row = world.facts.standing.iter_mut().find(last_day).unwrap();
     assert_eq!(row.state, ReminderState::Planned);
     assert!(row.due_at >= at("2026-11-25T07:50:00Z"), "{row:?}");
-}
-
-/// The days on which a patient is told of a next session that is booked anew at that hour.
-fn announced(booked: &str, now: &str, rebooked: &str) -> (Vec<String>, String) {
-    let mut session = treatment(1, at(T));
-    session.next_session_at = Some(at(booked));
-    let mut world = World::new(vec![session]);
-    world.play(at(now));
-    world.facts.treatments[0].next_session_at = Some(at(rebooked));
-    world.replan();
-    world.play(at("2027-01-05T00:00:00Z"));
-    let of = world.sent.iter().filter(|(_, step, ..)| step == "day-before");
-    let (days, bodies): (Vec<_>, Vec<_>) =
-        of.map(|(at, _, _, body)| (at.strftime("%F").to_string(), body.clone())).unzip();
-    (days, bodies.last().unwrap().clone())
-}
-
-#[test]
-fn a_session_that_is_booked_anew_is_announced_anew() {
-    let booked = "2026-12-22T15:00:00Z";
-    let (days, _) = announced(booked, "2026-12-21T11:00:00Z", "2026-12-29T15:00:00Z");
-    assert_eq!(days, ["2026-12-21", "2026-12-28"]);
-    let (days, body) = announced(booked, "2026-12-21T11:00:00Z", "2026-12-22T17:00:00Z");
-    assert_eq!(days, ["2026-12-21", "2026-12-21"]);
-    assert!(body.contains("17:00"), "{body}");
-    let (days, _) = announced(booked, "2026-12-21T11:00:00Z", booked);
-    assert_eq!(days, ["2026-12-21"]);
-    let (days, _) = announced(booked, "2026-12-21T09:00:00Z", "2026-12-29T15:00:00Z");
-    assert_eq!(days, ["2026-12-28"]);
-}
-
-/// A session booked for the next day at 15:00, of which the patient was told at 10:05.
-fn told_of_tomorrow() -> World {
-    let mut session = treatment(1, at(T));
-    session.next_session_at = Some(at("2026-12-22T15:00:00Z"));
-    let mut world = World::new(vec![session]);
-    world.play(at("2026-12-21T11:00:00Z"));
-    assert_eq!(world.sent.last().unwrap().1, "day-before");
-    world
-}
-
-#[test]
-fn a_session_that_was_announced_and_is_cancelled_is_taken_back_once() {
-    let mut world = told_of_tomorrow();
-    let told = world.sent.len();
-    world.facts.treatments[0].next_session_at = None;
-    world.replan();
-    world.play(at("2026-12-21T12:00:00Z"));
-    let (when, step, title, body) = world.sent[told].clone();
-    assert_eq!((when, step.as_str()), (at("2026-12-21T11:00:00Z"), "correction-1"));
-    assert_eq!(
-        (title.as_str(), body.as_str()),
-        ("Please note: a change", "Your next session is cancelled.")
-    );
-    world.replan();
-    world.play(at("2026-12-21T18:00:00Z"));
-    assert_eq!(world.sent.len(), told + 1);
-
-    // The same date after all: the day before says it again.
-    world.facts.treatments[0].next_session_at = Some(at("2026-12-22T15:00:00Z"));
-    world.replan();
-    world.play(at("2026-12-21T20:00:00Z"));
-    assert_eq!(world.sent.last().unwrap().1, "day-before");
-    world.facts.treatments[0].next_session_at = None;
-    world.replan();
-    world.play(at("2026-12-22T14:00:00Z"));
-    assert_eq!(world.sent.last().unwrap().1, "correction-2");
-}
-
-type Silence = fn(&mut World);
-
-#[test]
-fn a_session_that_nobody_was_told_of_is_cancelled_in_silence() {
-    let mut unannounced = treatment(1, at(T));
-    unannounced.next_session_at = Some(at("2026-12-22T15:00:00Z"));
-    let mut world = World::new(vec![unannounced]);
-    world.play(at("2026-12-20T11:00:00Z"));
-    world.facts.treatments[0].next_session_at = None;
-    world.replan();
-    assert_eq!(world.planned_corrections(), 0, "not announced yet");
-
-    let silences: [(&str, Silence); 4] = [
-        ("no recall", |world| world.facts.person.recall = false),
-        ("muted", |world| world.facts.person.muted = ["next-session".into()].into()),
-        ("over", |world| world.now = at("2026-12-22T15:00:00Z")),
-        ("a newer session", |world| world.facts.treatments.push(treatment(2, world.now))),
-    ];
-    for (why, silence) in silences {
-        let mut world = told_of_tomorrow();
-        world.facts.treatments[0].next_session_at = None;
-        silence(&mut world);
-        world.replan();
-        assert_eq!(world.planned_corrections(), 0, "{why}");
-    }
 }
 
 #[derive(Debug, Clone)]

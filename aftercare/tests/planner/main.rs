@@ -7,6 +7,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod announcements;
 mod any;
 mod corrections;
 mod golden;

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::history::{History, Key, Row};
 use crate::plan::{Candidate, Correction};
-use crate::rules::{Heard, NEXT_SESSION, is_recall, lasts};
+use crate::rules::{Corrected, Heard, NEXT_SESSION, lasts};
 
 /// How long a correction that ends with no rule is of use.
 const OPEN_ENDED: SignedDuration = SignedDuration::from_hours(48);
@@ -25,10 +25,9 @@ impl History {
         needed
     }
 
-    /// What the planned corrections speak of, by key.
-    pub(crate) fn corrected(&self, now: Timestamp) -> BTreeMap<Key, Correction> {
+    pub(crate) fn corrected(&self, now: Timestamp) -> Corrected {
         let needed = self.corrections(now).into_iter();
-        needed.filter_map(|one| Some((one.key, one.correction?))).collect()
+        needed.filter_map(|one| Some((one.key, (one.correction?, one.use_by)))).collect()
     }
 
     /// The next session that the patient was told of and that is still to come, when it was cancelled since.
@@ -44,15 +43,9 @@ impl History {
     /// The date of the session after this one as the patient heard it last; `Some(None)` = that it is
     /// cancelled.
     pub(crate) fn heard_of_next_session(&self, i: usize) -> Heard {
-        let speaks = |key: &Key| {
-            let session = &self.sessions[i];
-            let step = session.step(&key.1);
-            key.0 == i && step.is_none_or(|step| is_recall(session, step))
-        };
-        let of = |row: &&Row| row.members.iter().any(|member| speaks(&member.key));
-        let told = self.rows.values().filter(of).filter_map(|row| {
-            let (at, until) = row.sent.as_ref()?;
-            Some((at, row.due, until.get(NEXT_SESSION)?))
+        let told = self.rows.values().filter_map(|row| {
+            let (at, told) = row.sent.as_ref()?;
+            Some((at, row.due, told.next.get(&i)?))
         });
         told.max_by_key(|(at, due, _)| (*at, *due)).map(|(.., date)| *date)
     }
@@ -97,8 +90,8 @@ impl History {
     /// The end of each rule as the patient heard it last.
     fn heard(&self) -> BTreeMap<String, Timestamp> {
         let mut heard: BTreeMap<String, (Timestamp, Timestamp)> = BTreeMap::new();
-        for (at, until) in self.rows.values().filter_map(|row| row.sent.as_ref()) {
-            for (rule, end) in until {
+        for (at, told) in self.rows.values().filter_map(|row| row.sent.as_ref()) {
+            for (rule, end) in &told.until {
                 let said = (*at, lasts(*end));
                 heard
                     .entry(rule.clone())
@@ -142,8 +135,8 @@ impl History {
         }
         let (mut gone, mut kept) = (None, BTreeSet::new());
         let about = |row: &&Row| row.members.iter().any(|member| member.key.0 == i);
-        for (_, until) in self.rows.values().filter(about).filter_map(|row| row.sent.as_ref()) {
-            for (id, told) in until {
+        for (_, said) in self.rows.values().filter(about).filter_map(|row| row.sent.as_ref()) {
+            for (id, told) in &said.until {
                 let rules = &self.sessions[i].protocol.rules;
                 let rule = rules.iter().find(|rule| rule.id.as_str() == id);
                 let instruction =

@@ -7,7 +7,7 @@ use aftercare::ids::ReminderId;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::ExposeSecret as _;
 
-use crate::history::{Key, State, Until};
+use crate::history::{Key, Phone, State, Told};
 use crate::replan::Words;
 use crate::stage::{Checked, SECOND, Stage};
 use crate::story::{Mood, Step};
@@ -57,8 +57,8 @@ impl Stage<'_> {
     fn round(&mut self) -> Checked<bool> {
         let claim = self.claim()?;
         let some = !claim.is_empty();
-        if some {
-            self.look_again(claim)?;
+        // What is sent changes nothing else; whatever is planned anew may.
+        if some && self.look_again(claim)? {
             self.compare()?;
         }
         Ok(some)
@@ -124,31 +124,37 @@ impl Stage<'_> {
     }
 
     /// All that was claimed is put in words before any of it is sent, and so the model is asked of all first.
-    fn look_again(&mut self, claim: Claim) -> Checked {
-        let mut asked = Vec::new();
+    /// Whether the patient was planned anew.
+    fn look_again(&mut self, claim: Claim) -> Checked<bool> {
+        let (mut asked, mut anew) = (Vec::new(), false);
         for job in self.read(move |tx| dispatch::prepare(tx, &claim)) {
             let key = self.key_of(job.item.reminder)?;
-            let would = self.would_send(&key);
-            if let (Decision::Send(outgoing), Work::Reminder) = (&job.decision, job.item.work) {
+            let again = job.item.work != Work::Reminder;
+            let would =
+                if again { self.model.may_repeat(&key, self.now()) } else { self.would_send(&key) };
+            if let Decision::Send(outgoing) = &job.decision {
+                let phones = if again { 1 } else { self.phones().count() };
+                if phones != outgoing.targets.len() || outgoing.body.is_empty() {
+                    return Err(format!("{key:?}: to whom, and in what words? {outgoing:?}"));
+                }
                 self.says_the_same(outgoing, &would).map_err(|why| format!("{key:?}: {why}"))?;
             }
+            anew |= matches!(job.decision, Decision::Not(Verdict::Replan(_)));
             asked.push((job, key, would));
         }
         for (job, key, would) in asked {
             self.work_off(job, &key, would).map_err(|why| format!("{key:?}: {why}"))?;
         }
-        Ok(())
+        Ok(anew)
     }
 
     fn work_off(&mut self, job: Job, key: &Key, would: Checked<Words>) -> Checked {
         let Job { item, decision } = job;
         match decision {
-            Decision::Send(outgoing) if item.work != Work::Reminder => {
-                self.retry(item, key, outgoing)
-            }
-            Decision::Send(outgoing) => self.send(item, key, outgoing, would?.until),
+            Decision::Send(outgoing) if item.work != Work::Reminder => self.retry(item, *outgoing),
+            Decision::Send(outgoing) => self.send(item, key, *outgoing, would?.told),
             Decision::Not(verdict) if item.work != Work::Reminder => {
-                self.settle(item, verdict, None)
+                self.do_not_repeat(item, key, verdict, &would)
             }
             Decision::Not(verdict) => self.do_not_send(item, key, verdict, would.is_ok()),
         }
@@ -178,25 +184,26 @@ impl Stage<'_> {
         let said = outgoing.said.as_ref().ok_or("it says nothing")?;
         let said = Words {
             rules: said.rule_ids.iter().map(ToString::to_string).collect(),
-            until: said.until.iter().map(|(rule, end)| (rule.to_string(), *end)).collect(),
+            told: self.told(said),
         };
         if said != *words {
             return Err(format!("it says {said:?}, and the model {words:?}"));
         }
-        let phones = self.model.phones.values().filter(|phone| phone.active && phone.notifies);
-        if phones.count() != outgoing.targets.len() || outgoing.body.is_empty() {
-            return Err(format!("to whom, and in what words? {outgoing:?}"));
-        }
         Ok(())
     }
 
-    fn send(&mut self, item: Item, key: &Key, outgoing: Outgoing, until: Until) -> Checked {
+    fn phones(&self) -> impl Iterator<Item = &Phone> {
+        self.model.phones.values().filter(|phone| phone.active && phone.notifies)
+    }
+
+    fn send(&mut self, item: Item, key: &Key, outgoing: Outgoing, told: Told) -> Checked {
         let now = self.now();
         let attempts = self.push(&outgoing);
         let trials: Vec<Trial> = attempts.iter().map(|attempt| attempt.trial).collect();
         self.settle(item, Verdict::Tried(attempts), outgoing.said)?;
         if trials.contains(&Trial::Accepted) {
-            self.model.sent(key, now, until);
+            self.first_sent.entry(key.clone()).or_insert(now);
+            self.model.sent(key, now, told);
         } else if trials.iter().any(|trial| matches!(trial, Trial::Again(_))) {
             self.model.stands(key, State::Planned, "retrying");
         } else if trials.contains(&Trial::Rejected) {
@@ -208,13 +215,32 @@ impl Stage<'_> {
     }
 
     /// Another phone has it already, this one is still to get it.
-    fn retry(&mut self, item: Item, key: &Key, outgoing: Outgoing) -> Checked {
-        let row = self.model.rows.get(key).ok_or("there is no such reminder")?;
-        if row.state != State::Sent || row.use_by <= self.now() {
-            return Err(format!("sent to another phone, though it is {row:?}"));
-        }
+    fn retry(&mut self, item: Item, outgoing: Outgoing) -> Checked {
         let attempts = self.push(&outgoing);
         self.settle(item, Verdict::Tried(attempts), outgoing.said)
+    }
+
+    /// The other phone does not get it: it has lost its point, quiet hours came, or the phone is not there.
+    fn do_not_repeat(
+        &mut self,
+        item: Item,
+        key: &Key,
+        verdict: Verdict,
+        would: &Checked<Words>,
+    ) -> Checked {
+        let row = self.model.rows.get(key).ok_or("there is no such reminder")?;
+        // A phone that was to get it again when it was first sent, and was lost since, is not waited for.
+        let since = self.first_sent.get(key);
+        let same_phones = since.is_some_and(|since| self.phones_changed_at < *since);
+        let in_order = match &verdict {
+            Verdict::Dropped => would.is_err() || !same_phones,
+            Verdict::Tried(_) => self.model.wakes_somebody(row, self.now()),
+            _ => false,
+        };
+        if !in_order {
+            return Err(format!("not sent to another phone, but {verdict:?}: {would:?}"));
+        }
+        self.settle(item, verdict, None)
     }
 
     fn do_not_send(&mut self, item: Item, key: &Key, verdict: Verdict, wanted: bool) -> Checked {
@@ -284,6 +310,7 @@ impl Stage<'_> {
     fn forget(&mut self, target: &Target) {
         let address = target.address.expose_secret();
         let number = address.trim_start_matches("phone-").parse().expect("a phone's number");
+        self.phones_changed_at = self.now();
         if let Some(phone) = self.model.phones.get_mut(&number) {
             phone.active = false;
         }

@@ -14,8 +14,14 @@ use crate::said::{Change, Said};
 /// a bundle goes by the key of its first step.
 pub(crate) type Key = (usize, String);
 
-/// When each rule was said to end; `None` = open-ended. Of the next session, its date.
-pub(crate) type Until = BTreeMap<String, Option<Timestamp>>;
+/// What was said by a reminder.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// When each rule ends; `None` = open-ended.
+    pub(crate) until: BTreeMap<String, Option<Timestamp>>,
+    /// When the session after each of these is; `None` = that it is cancelled.
+    pub(crate) next: BTreeMap<usize, Option<Timestamp>>,
+}
 
 /// One completed session, as it is known by now.
 #[derive(Debug, Clone)]
@@ -103,7 +109,7 @@ pub(crate) struct Row {
     pub(crate) use_by: Timestamp,
     pub(crate) members: Vec<Member>,
     /// When a phone took it last, and what it said then.
-    pub(crate) sent: Option<(Timestamp, Until)>,
+    pub(crate) sent: Option<(Timestamp, Told)>,
     /// Where its last snooze put it.
     pub(crate) snoozed: Option<Timestamp>,
 }

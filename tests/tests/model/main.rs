@@ -23,6 +23,7 @@ mod plan;
 mod replan;
 mod rules;
 mod said;
+mod sessions;
 mod stage;
 mod story;
 mod timing;

@@ -58,6 +58,48 @@ fn what_is_said_with_a_first_instruction_keeps_to_quiet_hours() {
 }
 
 #[test]
+fn a_correction_is_of_use_for_as_long_as_what_it_still_says() {
+    // It waits for the end of quiet hours somewhere else; until then another session's first reminder says
+    // the longest of it.
+    let laser =
+        Step::Record { protocol: 2, ago: 32, zone: None, areas: Some(355), booked_in_days: None };
+    let zone = Some("Australia/Lord_Howe");
+    let steps = vec![
+        phone(0, "Pacific/Pago_Pago"),
+        laser,
+        Step::Pass { minutes: 2_447 },
+        Step::Amend { which: 0, moved: Some(144), zone, areas: Some(193) },
+        Step::Phone { which: 1, zone: "America/New_York", notifies: false },
+        Step::Record {
+            protocol: 0,
+            ago: 22,
+            zone: Some("Pacific/Pago_Pago"),
+            areas: None,
+            booked_in_days: None,
+        },
+        Step::Pass { minutes: 4_000 },
+    ];
+    holds("2026-12-30T12:39:07Z", steps);
+}
+
+#[test]
+fn a_correction_reaches_the_other_phone_too() {
+    let steps = vec![
+        phone(0, "Europe/Lisbon"),
+        phone(1, "Europe/Lisbon"),
+        record(0),
+        Step::Pass { minutes: 20 },
+        Step::Fcm(Mood::Halves(90)),
+        amend(0, -300),
+        amend(0, 360),
+        Step::Pass { minutes: 1 },
+        Step::Fcm(Mood::Well),
+        Step::Pass { minutes: 4_000 },
+    ];
+    holds("2026-11-22T12:00:00Z", steps);
+}
+
+#[test]
 fn a_correction_speaks_for_the_session_that_it_lasts_longest_for() {
     let steps = vec![
         phone(0, "Europe/Lisbon"),

@@ -3,10 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use aftercare::care::{
-    self, AmendError, ConsentWord, Namespace, PatientRef, PreferencesPatch, RecordError, Recorded,
-    SessionDone, SessionPatch, SnoozeError,
-};
+use aftercare::care::{self, ConsentWord, PreferencesPatch, SnoozeError};
 use aftercare::patch::Patch;
 use aftercare::protocol::{Area, Protocol, QuietHours, RuleId};
 use aftercare::store::{
@@ -16,17 +13,17 @@ use aftercare::zone::Zone;
 use jiff::civil::Time;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::history::{Key, Phone, Session, State};
+use crate::history::{Key, Phone, State};
 use crate::said::Change;
 use crate::stage::{Checked, REFERENCE, SECOND, Stage};
 use crate::story::{RULES, Step};
 use crate::variants::variant;
 
-fn minutes(minutes: i64) -> SignedDuration {
+pub(crate) fn minutes(minutes: i64) -> SignedDuration {
     SignedDuration::from_mins(minutes)
 }
 
-fn zone(name: &str) -> Zone {
+pub(crate) fn zone(name: &str) -> Zone {
     name.parse().unwrap()
 }
 
@@ -36,17 +33,17 @@ fn chosen(bits: u64, words: &[&'static str]) -> Vec<&'static str> {
 }
 
 /// The protocol's areas whose bits are set; the first, when none is.
-fn areas(bits: u64, protocol: &Protocol) -> BTreeSet<Area> {
+pub(crate) fn areas(bits: u64, protocol: &Protocol) -> BTreeSet<Area> {
     let chosen = protocol.areas.iter().enumerate().filter(|(n, _)| bits & (1 << n) != 0);
     let chosen: BTreeSet<Area> = chosen.map(|(_, area)| area.clone()).collect();
     if chosen.is_empty() { protocol.areas.iter().take(1).cloned().collect() } else { chosen }
 }
 
-fn nth(which: u64, of: usize) -> Option<usize> {
+pub(crate) fn nth(which: u64, of: usize) -> Option<usize> {
     (of > 0).then(|| usize::try_from(which % of as u64).unwrap())
 }
 
-fn told(error: impl std::fmt::Display) -> String {
+pub(crate) fn told(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
@@ -60,6 +57,7 @@ impl Stage<'_> {
             Step::Record { .. }
             | Step::Amend { .. }
             | Step::Void { .. }
+            | Step::Event { .. }
             | Step::Travel { .. }
             | Step::Meanwhile(_) => self.compare_restrictions(),
             _ => Ok(()),
@@ -74,6 +72,7 @@ impl Stage<'_> {
                 self.amend(*which, *moved, *zone, *areas)?;
             }
             Step::Void { which } => self.void(*which)?,
+            Step::Event { .. } => self.event(step)?,
             Step::Book { protocol, after } => self.book(*protocol, *after)?,
             Step::Clinic { zone } => self.clinic_says(zone)?,
             Step::Phone { which, zone, notifies } => self.phone(*which, zone, *notifies)?,
@@ -99,120 +98,9 @@ impl Stage<'_> {
         Ok(())
     }
 
-    fn replan(&mut self) {
+    pub(crate) fn replan(&mut self) {
         let now = self.now();
         self.model.replan(now);
-    }
-
-    fn record(&mut self, step: &Step) -> Checked {
-        let Step::Record { protocol, ago, zone: at, areas: bits, booked_in_days } = step else {
-            return Err(format!("{step:?} records nothing"));
-        };
-        let n = nth(*protocol, self.protocols.len()).unwrap_or_default();
-        let protocol = Arc::clone(&self.protocols[n]);
-        let (clinic, now) = (self.clinic, self.now());
-        let completed_at = now - minutes(*ago);
-        let named = bits.map(|bits| areas(bits, &protocol));
-        let event = SessionDone {
-            namespace: Namespace::Event,
-            event_id: format!("visit-{}", self.events.len()),
-            patient: PatientRef::Known(REFERENCE.to_owned()),
-            protocol: protocol.slug.clone().into(),
-            completed_at,
-            time_zone: at.map(zone),
-            areas: named.clone().map(Into::into),
-            next_session_at: booked_in_days.map(|days| completed_at + minutes(days * 1440 + 100)),
-            metadata: None,
-        };
-        let told_event = event.clone();
-        let recorded = self.write(move |tx| care::record_treatment(tx, clinic, told_event));
-        let Recorded::New(view) = recorded.map_err(told)? else {
-            return Err("a new event is taken for a repeat".to_owned());
-        };
-        let zone = event.time_zone.clone().unwrap_or_else(|| self.model.zone().clone());
-        let areas = named.unwrap_or_else(|| protocol.default_areas.clone());
-        let session = Session {
-            protocol,
-            completed_at,
-            recorded_at: now,
-            zone: zone.clone(),
-            areas: areas.clone(),
-            booked: event.next_session_at,
-            voided: false,
-            recorded: Change {
-                completed_at: Some(completed_at),
-                zone: Some(zone),
-                areas: Some(areas),
-                booked: Some(event.next_session_at.into()),
-            },
-            said: Vec::new(),
-        };
-        self.treatments.push(view.card.treatment.id);
-        self.events.push(event);
-        self.model.sessions.push(session);
-        self.replan();
-        let number = self.model.session_number(self.model.sessions.len() - 1);
-        if view.card.session == number {
-            Ok(())
-        } else {
-            Err(format!("session {} for the store, {number} for the model", view.card.session))
-        }
-    }
-
-    fn repeat(&mut self, same: bool) -> Checked {
-        let Some(mut event) = self.events.last().cloned() else { return Ok(()) };
-        if !same {
-            event.completed_at -= SECOND;
-        }
-        let clinic = self.clinic;
-        match self.write(move |tx| care::record_treatment(tx, clinic, event)) {
-            Ok(Recorded::Repeat(_)) if same => Ok(()),
-            Err(RecordError::ConflictingEvent) if !same => Ok(()),
-            other => Err(format!("a repeat is {other:?}")),
-        }
-    }
-
-    fn amend(
-        &mut self,
-        which: u64,
-        moved: Option<i64>,
-        at: Option<&str>,
-        bits: Option<u64>,
-    ) -> Checked {
-        let Some(i) = nth(which, self.treatments.len()) else { return Ok(()) };
-        let (clinic, id, now) = (self.clinic, self.treatments[i], self.now());
-        let known = self.model.sessions[i].clone();
-        let patch = SessionPatch {
-            completed_at: moved.map(|by| (known.completed_at + minutes(by)).min(now)),
-            time_zone: at.map(zone),
-            areas: bits.map(|bits| areas(bits, &known.protocol)),
-            ..SessionPatch::default()
-        };
-        let change = Change {
-            completed_at: patch.completed_at,
-            zone: patch.time_zone.clone(),
-            areas: patch.areas.clone(),
-            booked: None,
-        };
-        let ends = change.completed_at;
-        let impossible = known.booked.zip(ends).is_some_and(|(booked, ends)| booked <= ends);
-        match self.write(move |tx| care::amend_treatment(tx, clinic, id, patch)) {
-            Ok(Some(_)) if !known.voided && !impossible => self.model.correct(i, change, now),
-            Err(AmendError::Voided) if known.voided => {}
-            Err(AmendError::Refused(_)) if impossible => {}
-            other => return Err(format!("an amendment is {other:?}")),
-        }
-        Ok(())
-    }
-
-    fn void(&mut self, which: u64) -> Checked {
-        let Some(i) = nth(which, self.treatments.len()) else { return Ok(()) };
-        let (clinic, id) = (self.clinic, self.treatments[i]);
-        self.write(move |tx| care::void_treatment(tx, clinic, id)).map_err(told)?;
-        if !std::mem::replace(&mut self.model.sessions[i].voided, true) {
-            self.replan();
-        }
-        Ok(())
     }
 
     fn book(&mut self, protocol: u64, after: Option<(i64, i64)>) -> Checked {
@@ -220,10 +108,8 @@ impl Stage<'_> {
         let slug = self.protocols[n].slug.clone();
         let (clinic, now) = (self.clinic, self.now());
         let latest = self.model.course(&slug).last().copied();
-        let completed = latest.map(|i| self.model.sessions[i].completed_at);
-        let at = completed.zip(after);
-        let booking =
-            Booking::from(at.map(|(at, (days, hours))| at + minutes(days * 1440 + hours * 60)));
+        let at = latest.and(after).map(|(days, hours)| now + minutes(days * 1440 + hours * 60));
+        let booking = Booking::from(at);
         let booked =
             self.write(move |tx| care::book_next_session(tx, clinic, REFERENCE, &slug, booking));
         match (booked.map_err(told)?, latest) {
@@ -265,6 +151,7 @@ impl Stage<'_> {
         self.write(move |tx| care::register_device(tx, patient, &registration)).map_err(told)?;
         let phone = Phone { zone: zone(at), synced_at: self.now(), notifies, active: true };
         self.model.phones.insert(number, phone);
+        self.phones_changed_at = self.now();
         self.replan();
         Ok(())
     }
@@ -274,6 +161,7 @@ impl Stage<'_> {
         let name = format!("phone-{number}");
         self.write(move |tx| care::remove_device(tx, patient, &name)).map_err(told)?;
         if self.model.phones.remove(&number).is_some() {
+            self.phones_changed_at = self.now();
             self.replan();
         }
         Ok(())

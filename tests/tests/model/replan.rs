@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use aftercare::clock::to_micros;
 use jiff::Timestamp;
 
-use crate::history::{History, Key, Member, Row, State, Until};
+use crate::history::{History, Key, Member, Row, State, Told};
 use crate::plan::{Out, Plan, Wanted};
 
 /// What is said when a reminder is sent.
@@ -13,7 +13,7 @@ use crate::plan::{Out, Plan, Wanted};
 pub(crate) struct Words {
     /// The rules in force that it speaks of.
     pub(crate) rules: BTreeSet<String>,
-    pub(crate) until: Until,
+    pub(crate) told: Told,
 }
 
 impl History {
@@ -118,8 +118,16 @@ impl History {
         for member in &row.members {
             let (i, id) = &member.key;
             let Some(step) = self.sessions[*i].step(id) else {
-                let needed = corrected.get(&member.key).filter(|_| self.aftercare);
-                speaks |= needed.is_some_and(|correction| self.sets_right(correction, now));
+                if !self.aftercare {
+                    return Err("consent to it was withdrawn".to_owned());
+                }
+                // What another push has said since, it does not say; then it is of use for another time.
+                match corrected.get(&member.key) {
+                    Some((says, use_by)) if *use_by == member.use_by => {
+                        speaks |= self.sets_right(says, now);
+                    }
+                    other => return Err(format!("of {:?} there is left {other:?}", member.key)),
+                }
                 continue;
             };
             self.still_wanted(*i, step)
@@ -132,7 +140,18 @@ impl History {
         }
         let members: Vec<Key> = row.members.iter().map(|member| member.key.clone()).collect();
         let rules = self.spoken(&members, &corrected, now);
-        Ok(Words { rules, until: self.told(&members, &corrected) })
+        Ok(Words { rules, told: self.told(&members, &corrected) })
+    }
+
+    /// Whether another phone is still to get what one has, and what is said by it: as if none had it.
+    pub(crate) fn may_repeat(&self, key: &Key, now: Timestamp) -> Result<Words, String> {
+        let mut unheard = self.clone();
+        let row = unheard.rows.get_mut(key).ok_or("there is no such reminder")?;
+        if row.state != State::Sent {
+            return Err(format!("it was not sent: {row:?}"));
+        }
+        (row.state, row.sent) = (State::Claimed, None);
+        unheard.may_leave(key, now)
     }
 
     pub(crate) fn hold(&mut self, key: &Key) {
@@ -141,9 +160,9 @@ impl History {
         }
     }
 
-    pub(crate) fn sent(&mut self, key: &Key, at: Timestamp, until: Until) {
+    pub(crate) fn sent(&mut self, key: &Key, at: Timestamp, told: Told) {
         if let Some(row) = self.rows.get_mut(key) {
-            (row.state, row.reason, row.sent) = (State::Sent, Some("accepted"), Some((at, until)));
+            (row.state, row.reason, row.sent) = (State::Sent, Some("accepted"), Some((at, told)));
         }
     }
 

@@ -6,7 +6,7 @@ use aftercare::protocol::{Clause, Moment, Rule, RuleKind, Step, When};
 use jiff::civil::Time;
 use jiff::{SignedDuration, Span, Timestamp};
 
-use crate::history::{History, Key, Session, Until, date, wall};
+use crate::history::{History, Key, Session, Told, date, wall};
 use crate::plan::Correction;
 
 /// Protocols have the exercise step due 55 minutes before the hour that they think of.
@@ -17,6 +17,9 @@ pub(crate) type End = Option<Option<Timestamp>>;
 
 /// What was heard of an appointment; `None` = nothing, `Some(None)` = that there is none.
 pub(crate) type Heard = Option<Option<Timestamp>>;
+
+/// What corrections speak of, by key, and until when that is of use.
+pub(crate) type Corrected = BTreeMap<Key, (Correction, Timestamp)>;
 
 /// The rule about the next session, by which all protocols here call it.
 pub(crate) const NEXT_SESSION: &str = "next-session";
@@ -93,13 +96,13 @@ impl History {
     pub(crate) fn spoken(
         &self,
         members: &[Key],
-        corrected: &BTreeMap<Key, Correction>,
+        corrected: &Corrected,
         at: Timestamp,
     ) -> BTreeSet<String> {
         let mut spoken = BTreeSet::new();
         for key in members {
             let session = &self.sessions[key.0];
-            if let Some(correction) = corrected.get(key) {
+            if let Some((correction, _)) = corrected.get(key) {
                 let told = correction.rules.iter().filter(|id| session.rule(id).is_some());
                 spoken.extend(told.filter(|id| self.is_heard(id, at)).cloned());
             }
@@ -127,17 +130,17 @@ impl History {
     }
 
     /// What a patient hears of ends and of appointments when these steps are said.
-    pub(crate) fn told(&self, members: &[Key], corrected: &BTreeMap<Key, Correction>) -> Until {
-        let mut told = Until::new();
+    pub(crate) fn told(&self, members: &[Key], corrected: &Corrected) -> Told {
+        let mut told = Told::default();
         for key in members {
             let session = &self.sessions[key.0];
             let step = session.step(&key.1);
             if step.is_some_and(|step| is_recall(session, step)) && session.booked.is_some() {
-                told.insert(NEXT_SESSION.to_owned(), session.booked);
+                told.next.insert(key.0, session.booked);
             }
-            let corrected = corrected.get(key);
+            let corrected = corrected.get(key).map(|(correction, _)| correction);
             if corrected.is_some_and(|correction| correction.cancels) {
-                told.insert(NEXT_SESSION.to_owned(), None);
+                told.next.insert(key.0, None);
             }
             let rules: Vec<String> = match corrected {
                 Some(Correction { rules, .. }) => {
@@ -148,7 +151,7 @@ impl History {
             };
             for rule in rules {
                 if let Some(end) = self.end(&rule) {
-                    told.insert(rule, end);
+                    told.until.insert(rule, end);
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use aftercare::care::SessionPatch;
 use aftercare::protocol::Area;
 use aftercare::store::Booking;
 use aftercare::zone::Zone;
@@ -18,12 +19,25 @@ pub(crate) struct Change {
     pub(crate) booked: Option<Booking>,
 }
 
+impl Change {
+    pub(crate) fn of(patch: &SessionPatch) -> Self {
+        Self {
+            completed_at: patch.completed_at,
+            zone: patch.time_zone.clone(),
+            areas: patch.areas.clone(),
+            booked: patch.next_session,
+        }
+    }
+}
+
 /// Of two things the later wins, then the greater id.
 #[derive(Debug, Clone)]
 pub(crate) struct Said {
     pub(crate) at: Timestamp,
     pub(crate) id: String,
     pub(crate) change: Change,
+    /// It takes the session back, whatever else is said.
+    pub(crate) voids: bool,
 }
 
 impl Session {
@@ -34,14 +48,19 @@ impl Session {
         session
     }
 
-    /// All that was said of it, in the order in which it was true. A next session that lies before this one
-    /// is none.
+    /// All that was said of it, in the order in which it was true. A next session that cannot be where it is
+    /// said leaves what was said before; in the end one that lies before this one is none.
     pub(crate) fn fold(&self) -> Self {
         let mut said: Vec<&Said> = self.said.iter().collect();
         said.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)));
         let mut folded = self.as_recorded();
         for said in said {
+            let before = folded.booked;
             folded.apply(&said.change);
+            if matches!(said.change.booked, Some(Booking::At(at)) if at <= folded.completed_at) {
+                folded.booked = before;
+            }
+            folded.voided |= said.voids;
         }
         folded.booked = folded.booked.filter(|at| *at > folded.completed_at);
         folded
@@ -64,13 +83,13 @@ impl Session {
 }
 
 impl History {
-    /// The clinic corrects a session. That is true from now on, over all that was said before; what it was
-    /// judged beside, it says too.
+    /// The clinic corrects a session. That is true from now on, over all that was said before, also where it is
+    /// so already; what it was judged beside, it says too.
     pub(crate) fn correct(&mut self, i: usize, mut change: Change, now: Timestamp) {
         let session = &self.sessions[i];
         let mut amended = session.clone();
         amended.apply(&change);
-        if (amended.happened(), amended.booked) == (session.happened(), session.booked) {
+        if change == Change::default() {
             return;
         }
         if change.completed_at.is_some() {
@@ -79,7 +98,7 @@ impl History {
         let said = session.said.iter().map(|said| said.at);
         let last = said.chain([session.recorded_at]).max().unwrap_or(now);
         let at = now.max(last + SignedDuration::from_micros(1));
-        self.sessions[i].said.push(Said { at, id: String::new(), change });
+        self.sessions[i].said.push(Said { at, id: String::new(), change, voids: false });
         self.settle(i, now);
     }
 
@@ -97,7 +116,8 @@ impl History {
                     row.clone_from(&before[key]);
                 }
             }
-        } else if self.sessions[i].booked != known.booked {
+        } else if (self.sessions[i].booked, self.sessions[i].voided) != (known.booked, known.voided)
+        {
             self.replan(now);
         }
     }

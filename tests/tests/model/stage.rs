@@ -7,13 +7,14 @@ use std::sync::Arc;
 use aftercare::care::{self, SessionDone};
 use aftercare::clock::{Clock, ManualClock};
 use aftercare::ids::{ClinicId, LeaseId, PatientId, ReminderId, TreatmentId};
-use aftercare::planner::in_force;
+use aftercare::planner::{Said, in_force};
 use aftercare::protocol::{Protocol, shipped};
 use aftercare::store::{Clinic, PushContent, Reminder, Store, StoreError, Tx};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::ground::Ground;
-use crate::history::{History, Key, Member, Row, State};
+use crate::history::{History, Key, Member, Row, State, Told};
+use crate::said;
 use crate::story::{Mood, Story};
 
 pub(crate) type Checked<T = ()> = Result<T, String>;
@@ -29,6 +30,14 @@ pub(crate) struct Stage<'g> {
     pub(crate) model: History,
     pub(crate) treatments: Vec<TreatmentId>,
     pub(crate) events: Vec<SessionDone>,
+    /// What overtook the session that it is about, by that session's place.
+    pub(crate) waiting: BTreeMap<usize, Vec<said::Said>>,
+    /// How many events amended or voided sessions.
+    pub(crate) words: usize,
+    /// When something happened to a phone last.
+    pub(crate) phones_changed_at: Timestamp,
+    /// When each reminder was sent first.
+    pub(crate) first_sent: BTreeMap<Key, Timestamp>,
     /// The newest versions; microneedling comes first.
     pub(crate) protocols: Vec<Arc<Protocol>>,
     pub(crate) mood: Mood,
@@ -60,6 +69,10 @@ impl<'g> Stage<'g> {
             model,
             treatments: Vec::new(),
             events: Vec::new(),
+            waiting: BTreeMap::new(),
+            words: 0,
+            phones_changed_at: ground.clock.now(),
+            first_sent: BTreeMap::new(),
             protocols: shipped().iter().map(|one| Arc::clone(&one.protocol)).collect(),
             mood: Mood::Well,
             due: BTreeMap::new(),
@@ -117,9 +130,6 @@ impl<'g> Stage<'g> {
             "failed" => State::Failed,
             other => State::Out(other),
         };
-        let until = |said: &aftercare::planner::Said| {
-            said.until.iter().map(|(rule, end)| (rule.to_string(), *end)).collect()
-        };
         Row {
             state,
             reason: row.reason.map(|reason| reason.as_str()),
@@ -134,8 +144,16 @@ impl<'g> Stage<'g> {
                     use_by: member.use_by,
                 })
                 .collect(),
-            sent: row.sent_at.zip(row.said.as_ref().map(until)),
+            sent: row.sent_at.zip(row.said.as_ref().map(|said| self.told(said))),
             snoozed: row.snoozed_until,
+        }
+    }
+
+    /// What was said, in the model's terms.
+    pub(crate) fn told(&self, said: &Said) -> Told {
+        Told {
+            until: said.until.iter().map(|(rule, end)| (rule.to_string(), *end)).collect(),
+            next: said.appointments.iter().map(|(of, at)| (self.number(*of), *at)).collect(),
         }
     }
 

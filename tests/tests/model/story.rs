@@ -114,7 +114,18 @@ pub(crate) enum Step {
     Void {
         which: u64,
     },
-    /// So many days and hours after the last session; `None` = what was booked is cancelled.
+    /// The clinic's software says of a session, or of the next one that will be recorded, what was otherwise
+    /// since so many minutes; 0 days = the next session is not booked.
+    Event {
+        which: u64,
+        ago: i64,
+        moved: Option<i64>,
+        zone: Option<&'static str>,
+        areas: Option<u64>,
+        booked_in_days: Option<i64>,
+        voids: bool,
+    },
+    /// In so many days and hours; `None` = what was booked is cancelled.
     Book {
         protocol: u64,
         after: Option<(i64, i64)>,
@@ -189,9 +200,23 @@ impl Story {
         if dice.chance(75) {
             steps.push(Step::Phone { which: 0, zone: home, notifies: true });
         }
-        steps.push(record(&mut dice, 40));
+        match dice.below(100) {
+            0..10 => steps.extend(clinic_day(&mut dice)),
+            10..18 => steps.extend(two_phones(&mut dice, home)),
+            18..22 => steps.extend(half_a_year_later(&mut dice)),
+            _ => steps.push(record(&mut dice, 40)),
+        }
         for _ in 0..dice.range(4, 22) {
             steps.push(step(&mut dice));
+            if let Some(Step::Book { protocol, after: Some((days @ ..4, _)) }) =
+                steps.last().cloned()
+                && dice.chance(40)
+            {
+                // Cancelled while the patient may have heard of it.
+                let minutes = days * 24 * 60 - dice.range(0, 20 * 60);
+                steps.push(Step::Pass { minutes: minutes.max(1) });
+                steps.push(Step::Book { protocol, after: None });
+            }
         }
         steps.push(Step::Pass { minutes: dice.pick(&[3_000, 20_000, 70_000]) });
         Self { seed, start, clinic_zone, patient_zone, steps }
@@ -206,10 +231,22 @@ impl Story {
 
 fn step(dice: &mut Dice) -> Step {
     match dice.below(100) {
-        0..4 => Step::Meanwhile(Box::new(happening(dice))),
-        4..5 => Step::Crash,
-        5..28 => Step::Pass { minutes: minutes(dice) },
+        0..6 => Step::Meanwhile(Box::new(meanwhile(dice))),
+        6..7 => Step::Crash,
+        7..28 => Step::Pass { minutes: minutes(dice) },
         28..32 => Step::Outage { minutes: dice.pick(&[20, 100, 240, 700, 2_000]) },
+        _ => happening(dice),
+    }
+}
+
+/// What matters most while a reminder is on its way: that it must not go out, or not so.
+fn meanwhile(dice: &mut Dice) -> Step {
+    let which = dice.next();
+    match dice.below(100) {
+        0..15 => Step::Void { which },
+        15..35 => Step::Consent { recall: dice.chance(40), granted: dice.chance(15) },
+        35..50 => Step::Mute { rules: dice.next() % 1024 },
+        50..60 => Step::Book { protocol: dice.below(3), after: None },
         _ => happening(dice),
     }
 }
@@ -226,10 +263,14 @@ fn happening(dice: &mut Dice) -> Step {
             zone: dice.chance(20).then(|| dice.pick(&ZONES)),
             areas: dice.chance(40).then(|| dice.range(1, 512).unsigned_abs()),
         },
-        54..58 => Step::Void { which },
-        58..63 => Step::Book {
+        54..57 => Step::Void { which },
+        57..60 => event(dice),
+        60..63 => Step::Book {
             protocol: if dice.chance(75) { 0 } else { dice.next() },
-            after: dice.chance(65).then(|| (dice.range(1, 40), dice.range(7, 20))),
+            after: dice.chance(75).then(|| {
+                let far = dice.chance(50);
+                (dice.range(0, if far { 40 } else { 4 }), dice.range(1, 24))
+            }),
         },
         63..70 => Step::Phone { which, zone: dice.pick(&ZONES), notifies: dice.chance(85) },
         70..73 => Step::LosePhone { which },
@@ -253,6 +294,79 @@ fn happening(dice: &mut Dice) -> Step {
     }
 }
 
+/// What arrives late, or before what it is about.
+fn event(dice: &mut Dice) -> Step {
+    Step::Event {
+        which: dice.next(),
+        ago: if dice.chance(50) { dice.range(-4, 60) } else { dice.range(60, 6_000) },
+        moved: dice.chance(50).then(|| dice.range(-400, 400)),
+        zone: dice.chance(20).then(|| dice.pick(&ZONES)),
+        areas: dice.chance(30).then(|| dice.range(1, 512).unsigned_abs()),
+        booked_in_days: dice.chance(40).then(|| dice.range(0, 30)),
+        voids: dice.chance(15),
+    }
+}
+
+/// Sessions of all protocols on one day, and their next ones on another: announced in one breath, and
+/// called off one by one.
+fn clinic_day(dice: &mut Dice) -> Vec<Step> {
+    let session = |dice: &mut Dice, protocol| Step::Record {
+        protocol,
+        ago: dice.range(0, 31),
+        zone: None,
+        areas: None,
+        booked_in_days: None,
+    };
+    let mut steps: Vec<Step> = (0..3).map(|protocol| session(dice, protocol)).collect();
+    let days = dice.range(1, 4);
+    // Near the day on which one asks to be booked, too.
+    let wait = if dice.chance(50) { dice.range(0, 40) } else { 23 - days };
+    steps.push(Step::Pass { minutes: wait.max(0) * 24 * 60 + 1 });
+    for protocol in 0..3 {
+        if dice.chance(80) {
+            let after = Some((days, dice.range(1, 24)));
+            steps.push(Step::Book { protocol, after });
+        }
+    }
+    steps.push(Step::Pass { minutes: days * 24 * 60 - dice.range(0, 20 * 60) });
+    for _ in 0..dice.range(0, 3) {
+        let after = dice.chance(30).then(|| (dice.range(0, 3), dice.range(1, 24)));
+        steps.push(Step::Book { protocol: dice.below(3), after });
+        steps.push(Step::Pass { minutes: dice.range(1, 300) });
+    }
+    steps
+}
+
+/// About the half year after which a course starts anew, to the day.
+fn half_a_year_later(dice: &mut Dice) -> Vec<Step> {
+    let days = dice.range(180, 185);
+    let later = Step::Pass { minutes: days * 24 * 60 };
+    vec![record(dice, 40), later, record(dice, 40)]
+}
+
+/// One phone has what the other is still to get, and something happens.
+fn two_phones(dice: &mut Dice, zone: &'static str) -> Vec<Step> {
+    let phone = |which| Step::Phone { which, zone, notifies: true };
+    let mut steps = vec![phone(0), phone(1), record(dice, 40)];
+    steps.push(Step::Pass { minutes: dice.range(1, 40) });
+    steps.push(Step::Fcm(Mood::Halves(90)));
+    for _ in 0..3 {
+        steps.push(Step::Pass { minutes: dice.pick(&[1, 20, 300, 800]) });
+        steps.push(match dice.below(4) {
+            0 => Step::Snooze { which: dice.next(), minutes: dice.pick(&[30, 120, 400]) },
+            1 => Step::Amend {
+                which: dice.next(),
+                moved: Some(dice.range(-400, 400)),
+                zone: None,
+                areas: None,
+            },
+            _ => meanwhile(dice),
+        });
+    }
+    steps.push(Step::Fcm(Mood::Well));
+    steps
+}
+
 /// From minutes to months, so that courses go on, lapse and start anew.
 fn minutes(dice: &mut Dice) -> i64 {
     const DAY: i64 = 24 * 60;
@@ -261,7 +375,6 @@ fn minutes(dice: &mut Dice) -> i64 {
         40..70 => dice.range(180, DAY),
         70..85 => dice.range(DAY, 4 * DAY),
         85..96 => dice.range(20 * DAY, 40 * DAY),
-        // About the half year after which a course starts anew, to the day.
         _ => dice.range(180, 186) * DAY,
     }
 }

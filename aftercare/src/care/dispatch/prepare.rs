@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::{Attempt, Claim, Decision, Job, Outgoing, Target, Trial, Verdict};
-use crate::care::case::{Case, cases, reachable};
+use crate::care::case::{Case, cases, key_of, reachable};
 use crate::care::test_push;
 use crate::ids::{DeviceId, PatientId, ReminderId};
 use crate::locale::Locale;
@@ -69,13 +69,16 @@ impl<'c> Person<'c> {
         Self { case, chart: case.chart(), reminders }
     }
 
-    /// What the reminder says now, or why it must not go out as it is.
-    fn words(&self, reminder: &Reminder, now: Timestamp) -> Result<Said, Reason> {
-        let steps: Vec<Key> = reminder.members.iter().map(|member| member.key.clone()).collect();
-        if let Some(reason) = steps.iter().find_map(|key| self.chart.unwanted(key)) {
-            return Err(reason);
+    /// What a device hears that is still to get what another has. A correction that was heard is not needed
+    /// any more; for this device it is.
+    fn words_again(&self, reminder: &Reminder, now: Timestamp) -> Option<Said> {
+        if !reminder.members.iter().any(|member| member.key.step.is_correction()) {
+            return words(&self.chart, reminder, now).ok();
         }
-        self.chart.say(&steps, now).ok_or(Reason::NothingToSay)
+        let (mut facts, key) = (self.case.facts.clone(), key_of(reminder));
+        let unheard = facts.standing.iter_mut().find(|row| row.key == key)?;
+        (unheard.state, unheard.said) = (ReminderState::Claimed, None);
+        words(&Chart::of(&facts), reminder, now).ok()
     }
 
     /// When the quiet hours end that it would fall into.
@@ -98,6 +101,18 @@ impl<'c> Person<'c> {
     }
 }
 
+/// What the reminder says now, or why it must not go out as it is.
+fn words(chart: &Chart<'_>, reminder: &Reminder, now: Timestamp) -> Result<Said, Reason> {
+    let steps: Vec<Key> = reminder.members.iter().map(|member| member.key.clone()).collect();
+    if let Some(reason) = steps.iter().find_map(|key| chart.unwanted(key)) {
+        return Err(reason);
+    }
+    if !chart.corrects_as_planned(&reminder.members, now) {
+        return Err(Reason::NothingToSay);
+    }
+    chart.say(&steps, now).ok_or(Reason::NothingToSay)
+}
+
 impl Known<'_> {
     /// The reminder that a single device is still to get.
     fn retried(&self, retry: &Delivery) -> Option<&Reminder> {
@@ -116,7 +131,7 @@ impl Known<'_> {
         if now >= reminder.use_by {
             return Decision::Not(person.too_late(reminder));
         }
-        let words = match person.words(reminder, now) {
+        let words = match words(&person.chart, reminder, now) {
             Ok(words) => words,
             Err(reason) => return Decision::Not(Verdict::Replan(reason)),
         };
@@ -137,7 +152,7 @@ impl Known<'_> {
         if targets.is_empty() {
             return Decision::Not(Verdict::Failed(Reason::Rejected));
         }
-        Decision::Send(outgoing(case, reminder, words, targets))
+        Decision::Send(Box::new(outgoing(case, reminder, words, targets)))
     }
 
     /// A device that is still to get what another has: only while all of it still holds.
@@ -148,14 +163,14 @@ impl Known<'_> {
             return None;
         }
         let case = person.case;
-        let words = person.words(reminder, now).ok()?;
+        let words = person.words_again(reminder, now)?;
         let device = case.devices.iter().find(|device| device.id == retry.device_id);
         let target = device.and_then(target)?;
         if let Some(end) = person.quiet_until(reminder, now) {
             let end = Some(end).filter(|end| *end < reminder.use_by);
             return Some(Decision::Not(Verdict::Tried(vec![postponed(target, now, end)])));
         }
-        Some(Decision::Send(outgoing(case, reminder, words, vec![target])))
+        Some(Decision::Send(Box::new(outgoing(case, reminder, words, vec![target]))))
     }
 }
 
@@ -176,7 +191,7 @@ impl Known<'_> {
             return Decision::Not(Verdict::Failed(Reason::NoDevice));
         }
         let (title, body) = test_push::words(&case.facts.person.locale);
-        Decision::Send(Outgoing {
+        Decision::Send(Box::new(Outgoing {
             title,
             body,
             content: PushContent::Text,
@@ -184,7 +199,7 @@ impl Known<'_> {
             use_by: test.use_by,
             targets,
             said: None,
-        })
+        }))
     }
 }
 

@@ -6,9 +6,9 @@ use jiff::Timestamp;
 
 use super::super::ends::{End, Ends};
 use super::super::{Facts, Key, Standing, TreatmentFacts};
-use super::{appointments, rules};
+use super::rules;
 use crate::ids::TreatmentId;
-use crate::protocol::{Rule, RuleId, RuleKind};
+use crate::protocol::{Rule, RuleId};
 
 /// A patient's reminders, as corrections look at them.
 #[derive(Debug, Default)]
@@ -16,16 +16,15 @@ pub(in super::super) struct Past<'f> {
     about: BTreeMap<TreatmentId, Vec<&'f Standing>>,
     waiting: BTreeMap<&'f Key, Timestamp>,
     longer: Vec<Longer<'f>>,
-    appointments: BTreeMap<TreatmentId, Appointment<'f>>,
+    announced: BTreeMap<TreatmentId, Announced>,
 }
 
-/// What a patient was told last of the next session after a treatment.
+/// What a patient was told last of the session after a treatment.
 #[derive(Debug, Clone, Copy)]
-struct Appointment<'f> {
+pub(in super::super) struct Announced {
     told_at: Timestamp,
-    rule: &'f Rule,
-    /// `None` = that it is cancelled.
-    at: Option<Timestamp>,
+    /// When it is; `None` = that it is cancelled.
+    pub(in super::super) at: Option<Timestamp>,
 }
 
 /// A rule that holds longer than the patient was told.
@@ -64,7 +63,7 @@ impl<'f> Past<'f> {
             about,
             waiting,
             longer: longer(facts, treatments, ends),
-            appointments: last_announced(facts, treatments),
+            announced: last_announced(facts),
         }
     }
 
@@ -78,13 +77,9 @@ impl<'f> Past<'f> {
         self.waiting.get(step).copied()
     }
 
-    /// The date of the next session that the patient was told last, and the rule about it; `None` in it =
-    /// that it is cancelled.
-    pub(in super::super) fn appointment(
-        &self,
-        treatment: TreatmentId,
-    ) -> Option<(&'f Rule, Option<Timestamp>)> {
-        self.appointments.get(&treatment).map(|told| (told.rule, told.at))
+    /// What the patient was told last of the session after the treatment.
+    pub(in super::super) fn announced(&self, treatment: TreatmentId) -> Option<Announced> {
+        self.announced.get(&treatment).copied()
     }
 
     /// Each rule that still holds then, and longer than the patient was told: of several reminders that
@@ -132,28 +127,13 @@ fn longer<'f>(
     longer
 }
 
-fn last_announced<'f>(
-    facts: &'f Facts,
-    treatments: &BTreeMap<TreatmentId, &'f TreatmentFacts>,
-) -> BTreeMap<TreatmentId, Appointment<'f>> {
-    let mut last: BTreeMap<TreatmentId, Appointment> = BTreeMap::new();
+fn last_announced(facts: &Facts) -> BTreeMap<TreatmentId, Announced> {
+    let mut last: BTreeMap<TreatmentId, Announced> = BTreeMap::new();
     for (row, told_at) in heard(facts) {
-        let Some(said) = &row.said else { continue };
-        for key in row.members.iter().map(|member| &member.key) {
-            let Some(treatment) = treatments.get(&key.treatment).copied() else { continue };
-            let step = treatment.protocol.step(&key.step);
-            let announced = step.into_iter().flat_map(|step| appointments(treatment, step));
-            let cancelled = treatment
-                .protocol
-                .rules
-                .iter()
-                .filter(|rule| key.step.is_correction() && rule.kind == RuleKind::NextSession);
-            for rule in announced.chain(cancelled) {
-                let Some(at) = said.until.get(&rule.id).copied() else { continue };
-                let known = last.get(&treatment.id).is_some_and(|last| told_at < last.told_at);
-                if !known {
-                    last.insert(treatment.id, Appointment { told_at, rule, at });
-                }
+        for (treatment, at) in row.said.iter().flat_map(|said| &said.appointments) {
+            let known = last.get(treatment).is_some_and(|last| told_at < last.told_at);
+            if !known {
+                last.insert(*treatment, Announced { told_at, at: *at });
             }
         }
     }

@@ -116,8 +116,8 @@ impl View<'_, '_> {
             return false;
         }
         if standing.said.is_some() {
-            let told = self.chart.past.appointment(treatment.id);
-            return told.is_some_and(|(_, told)| told != treatment.next_session_at);
+            let told = self.chart.past.announced(treatment.id);
+            return told.is_some_and(|told| told.at != treatment.next_session_at);
         }
         let Some((nominal_at, _)) = self.moments(treatment, step) else { return false };
         standing.sent_at.is_none() && self.now < nominal_at && member.nominal_at < nominal_at
