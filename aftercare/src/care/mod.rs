@@ -82,7 +82,7 @@ pub use signing_keys::{
 };
 pub use signing_secrets::{SecretRefused, add_signing_secret, delete_signing_secret};
 pub use snooze::{SnoozeError, snooze};
-pub use surge::{Surge, surges};
+pub use surge::surges;
 pub use test_push::{Asked, TestPushError, ask_test_push};
 pub use timeline::{
     ClinicCard, CourseView, ReminderView, RestrictionView, Timeline, TreatmentCard, TreatmentView,
