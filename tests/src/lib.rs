@@ -1,6 +1,7 @@
-//! What the end-to-end tests stand on: throw-away databases of both engines, and the entries of fuzzing.
+//! What the end-to-end tests stand on: throw-away databases of both engines, the entries of fuzzing, and dice.
 
 pub mod bed;
+pub mod dice;
 pub mod envelope;
 pub mod fuzz;
 pub mod postgres;

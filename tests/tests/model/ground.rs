@@ -8,12 +8,13 @@ use aftercare::care;
 use aftercare::clock::{Clock, Env, ManualClock, Rng};
 use aftercare::seal::MasterKey;
 use aftercare::store::{Mode, Store, StoreOptions};
+use aftercare_tests::dice::Dice;
 use aftercare_tests::postgres::{self, TestDatabase};
 use diesel::connection::{Connection as _, SimpleConnection as _};
 use diesel::sqlite::SqliteConnection;
 use tokio::runtime::Runtime;
 
-use crate::story::{Dice, Story};
+use crate::story::Story;
 
 /// Nobody's and the shipped protocols stay.
 const CLEAR: &str = "DELETE FROM patients; DELETE FROM clinics; DELETE FROM audit;";
@@ -32,7 +33,7 @@ impl Rng for StoryRng {
     fn fill(&self, bytes: &mut [u8]) {
         let mut dice = self.0.lock().unwrap();
         for byte in bytes {
-            *byte = dice.next().to_le_bytes()[3];
+            *byte = dice.byte();
         }
     }
 }
@@ -60,7 +61,7 @@ impl Ground {
             }
         };
         let clock = Arc::new(ManualClock::new("2025-01-01T00:00:00Z".parse().unwrap()));
-        let rng = Arc::new(StoryRng(Mutex::new(Dice(0))));
+        let rng = Arc::new(StoryRng(Mutex::new(Dice::new(0))));
         let env = Env {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             rng: Arc::clone(&rng) as Arc<dyn Rng>,
@@ -91,7 +92,7 @@ impl Ground {
             database.execute(CLEAR);
         }
         self.clock.set(story.start.parse().unwrap());
-        *self.rng.0.lock().unwrap() = Dice(story.seed);
+        *self.rng.0.lock().unwrap() = Dice::new(story.seed);
     }
 
     pub(crate) fn wait<T>(&self, work: impl Future<Output = T>) -> T {

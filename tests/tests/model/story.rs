@@ -1,34 +1,6 @@
 //! What happens to a patient: a story made from a seed, in steps that can be left out one by one.
 
-/// Deterministic numbers (SplitMix64): the same seed tells the same story.
-#[derive(Debug, Clone)]
-pub(crate) struct Dice(pub(crate) u64);
-
-impl Dice {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub(crate) fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-
-    fn range(&mut self, from: i64, to: i64) -> i64 {
-        from + i64::try_from(self.below(to.abs_diff(from))).expect("a small range")
-    }
-
-    fn chance(&mut self, percent: u64) -> bool {
-        self.below(100) < percent
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[usize::try_from(self.below(from.len() as u64)).expect("a small list")]
-    }
-}
+use aftercare_tests::dice::Dice;
 
 /// Where clinics, phones and wishes are: with and without changes of the clocks, of an hour and of half an
 /// hour, at midnight and at night, north and south, on both sides of the date line.
@@ -190,14 +162,14 @@ pub(crate) struct Story {
 
 impl Story {
     pub(crate) fn from_seed(seed: u64) -> Self {
-        let mut dice = Dice(seed.wrapping_mul(0x2545_f491_4f6c_dd1d));
+        let mut dice = Dice::new(seed.wrapping_mul(0x2545_f491_4f6c_dd1d));
         let time = format!("T{:02}:{:02}:07Z", dice.below(24), dice.below(60));
         let start = dice.pick(&DAYS).to_owned() + &time;
         let clinic_zone = dice.pick(&ZONES);
-        let patient_zone = dice.chance(30).then(|| dice.pick(&ZONES));
+        let patient_zone = dice.percent(30).then(|| dice.pick(&ZONES));
         let home = patient_zone.unwrap_or(clinic_zone);
         let mut steps = Vec::new();
-        if dice.chance(75) {
+        if dice.percent(75) {
             steps.push(Step::Phone { which: 0, zone: home, notifies: true });
         }
         match dice.below(100) {
@@ -210,7 +182,7 @@ impl Story {
             steps.push(step(&mut dice));
             if let Some(Step::Book { protocol, after: Some((days @ ..4, _)) }) =
                 steps.last().cloned()
-                && dice.chance(40)
+                && dice.percent(40)
             {
                 // Cancelled while the patient may have heard of it.
                 let minutes = days * 24 * 60 - dice.range(0, 20 * 60);
@@ -241,11 +213,11 @@ fn step(dice: &mut Dice) -> Step {
 
 /// What matters most while a reminder is on its way: that it must not go out, or not so.
 fn meanwhile(dice: &mut Dice) -> Step {
-    let which = dice.next();
+    let which = dice.roll();
     match dice.below(100) {
         0..15 => Step::Void { which },
-        15..35 => Step::Consent { recall: dice.chance(40), granted: dice.chance(15) },
-        35..50 => Step::Mute { rules: dice.next() % 1024 },
+        15..35 => Step::Consent { recall: dice.percent(40), granted: dice.percent(15) },
+        35..50 => Step::Mute { rules: dice.roll() % 1024 },
         50..60 => Step::Book { protocol: dice.below(3), after: None },
         _ => happening(dice),
     }
@@ -253,36 +225,38 @@ fn meanwhile(dice: &mut Dice) -> Step {
 
 /// Something that people do.
 fn happening(dice: &mut Dice) -> Step {
-    let which = dice.next();
+    let which = dice.roll();
     match dice.range(32, 100) {
         32..43 => record(dice, 600),
-        43..45 => Step::Repeat { same: dice.chance(70) },
+        43..45 => Step::Repeat { same: dice.percent(70) },
         45..54 => Step::Amend {
             which,
-            moved: dice.chance(60).then(|| dice.range(-400, 400)),
-            zone: dice.chance(20).then(|| dice.pick(&ZONES)),
-            areas: dice.chance(40).then(|| dice.range(1, 512).unsigned_abs()),
+            moved: dice.percent(60).then(|| dice.range(-400, 400)),
+            zone: dice.percent(20).then(|| dice.pick(&ZONES)),
+            areas: dice.percent(40).then(|| dice.range(1, 512).unsigned_abs()),
         },
         54..57 => Step::Void { which },
         57..60 => event(dice),
         60..63 => Step::Book {
-            protocol: if dice.chance(75) { 0 } else { dice.next() },
-            after: dice.chance(75).then(|| {
-                let far = dice.chance(50);
+            protocol: if dice.percent(75) { 0 } else { dice.roll() },
+            after: dice.percent(75).then(|| {
+                let far = dice.percent(50);
                 (dice.range(0, if far { 40 } else { 4 }), dice.range(1, 24))
             }),
         },
-        63..70 => Step::Phone { which, zone: dice.pick(&ZONES), notifies: dice.chance(85) },
+        63..70 => Step::Phone { which, zone: dice.pick(&ZONES), notifies: dice.percent(85) },
         70..73 => Step::LosePhone { which },
-        73..76 => Step::Travel { zone: dice.chance(70).then(|| dice.pick(&ZONES)) },
+        73..76 => Step::Travel { zone: dice.percent(70).then(|| dice.pick(&ZONES)) },
         76..77 => Step::Clinic { zone: dice.pick(&ZONES) },
-        77..81 => Step::Mute { rules: if dice.chance(60) { dice.next() % 1024 } else { 0 } },
+        77..81 => Step::Mute { rules: if dice.percent(60) { dice.roll() % 1024 } else { 0 } },
         81..84 => {
             let hours = [(22, 7), (20, 9), (9, 17), (0, 0), (13, 14), (1, 5)];
-            Step::Quiet { hours: dice.chance(75).then(|| dice.pick(&hours)) }
+            Step::Quiet { hours: dice.percent(75).then(|| dice.pick(&hours)) }
         }
-        84..86 => Step::Exercise { hour: dice.chance(70).then(|| dice.pick(&[6, 12, 18, 20, 22])) },
-        86..90 => Step::Consent { recall: dice.chance(50), granted: dice.chance(50) },
+        84..86 => {
+            Step::Exercise { hour: dice.percent(70).then(|| dice.pick(&[6, 12, 18, 20, 22])) }
+        }
+        86..90 => Step::Consent { recall: dice.percent(50), granted: dice.percent(50) },
         90..94 => Step::Snooze { which, minutes: dice.pick(&[5, 30, 60, 120, 400]) },
         94..96 => Step::Publish { variant: which % 4 },
         96..98 => Step::Fcm(Mood::Well),
@@ -297,13 +271,13 @@ fn happening(dice: &mut Dice) -> Step {
 /// What arrives late, or before what it is about.
 fn event(dice: &mut Dice) -> Step {
     Step::Event {
-        which: dice.next(),
-        ago: if dice.chance(50) { dice.range(-4, 60) } else { dice.range(60, 6_000) },
-        moved: dice.chance(50).then(|| dice.range(-400, 400)),
-        zone: dice.chance(20).then(|| dice.pick(&ZONES)),
-        areas: dice.chance(30).then(|| dice.range(1, 512).unsigned_abs()),
-        booked_in_days: dice.chance(40).then(|| dice.range(0, 30)),
-        voids: dice.chance(15),
+        which: dice.roll(),
+        ago: if dice.percent(50) { dice.range(-4, 60) } else { dice.range(60, 6_000) },
+        moved: dice.percent(50).then(|| dice.range(-400, 400)),
+        zone: dice.percent(20).then(|| dice.pick(&ZONES)),
+        areas: dice.percent(30).then(|| dice.range(1, 512).unsigned_abs()),
+        booked_in_days: dice.percent(40).then(|| dice.range(0, 30)),
+        voids: dice.percent(15),
     }
 }
 
@@ -320,17 +294,17 @@ fn clinic_day(dice: &mut Dice) -> Vec<Step> {
     let mut steps: Vec<Step> = (0..3).map(|protocol| session(dice, protocol)).collect();
     let days = dice.range(1, 4);
     // Near the day on which one asks to be booked, too.
-    let wait = if dice.chance(50) { dice.range(0, 40) } else { 23 - days };
+    let wait = if dice.percent(50) { dice.range(0, 40) } else { 23 - days };
     steps.push(Step::Pass { minutes: wait.max(0) * 24 * 60 + 1 });
     for protocol in 0..3 {
-        if dice.chance(80) {
+        if dice.percent(80) {
             let after = Some((days, dice.range(1, 24)));
             steps.push(Step::Book { protocol, after });
         }
     }
     steps.push(Step::Pass { minutes: days * 24 * 60 - dice.range(0, 20 * 60) });
     for _ in 0..dice.range(0, 3) {
-        let after = dice.chance(30).then(|| (dice.range(0, 3), dice.range(1, 24)));
+        let after = dice.percent(30).then(|| (dice.range(0, 3), dice.range(1, 24)));
         steps.push(Step::Book { protocol: dice.below(3), after });
         steps.push(Step::Pass { minutes: dice.range(1, 300) });
     }
@@ -353,9 +327,9 @@ fn two_phones(dice: &mut Dice, zone: &'static str) -> Vec<Step> {
     for _ in 0..3 {
         steps.push(Step::Pass { minutes: dice.pick(&[1, 20, 300, 800]) });
         steps.push(match dice.below(4) {
-            0 => Step::Snooze { which: dice.next(), minutes: dice.pick(&[30, 120, 400]) },
+            0 => Step::Snooze { which: dice.roll(), minutes: dice.pick(&[30, 120, 400]) },
             1 => Step::Amend {
-                which: dice.next(),
+                which: dice.roll(),
                 moved: Some(dice.range(-400, 400)),
                 zone: None,
                 areas: None,
@@ -386,10 +360,10 @@ fn record(dice: &mut Dice, latest: i64) -> Step {
         _ => dice.range(600, 5_000),
     };
     Step::Record {
-        protocol: if dice.chance(75) { 0 } else { dice.next() },
+        protocol: if dice.percent(75) { 0 } else { dice.roll() },
         ago,
-        zone: dice.chance(25).then(|| dice.pick(&ZONES)),
-        areas: dice.chance(30).then(|| dice.range(1, 512).unsigned_abs()),
-        booked_in_days: dice.chance(15).then(|| dice.range(1, 40)),
+        zone: dice.percent(25).then(|| dice.pick(&ZONES)),
+        areas: dice.percent(30).then(|| dice.range(1, 512).unsigned_abs()),
+        booked_in_days: dice.percent(15).then(|| dice.range(1, 40)),
     }
 }

@@ -37,7 +37,7 @@ impl Process {
         database: &Database,
         world: &Shared,
     ) -> Self {
-        let machine = Arc::new(Machine::new(Dice::of(dice.clone().next(), 1)));
+        let machine = Arc::new(Machine::new(Dice::of(dice.clone().roll(), 1)));
         let clock = {
             let mut world = world.lock().unwrap();
             let running = Running { machine: Arc::clone(&machine), ended: None };
