@@ -112,7 +112,8 @@ pub fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8], now: Times
         (403, Some("SENDER_ID_MISMATCH")) => Outcome::AddressRefused,
         (404, Some("UNREGISTERED")) => Outcome::AddressGone,
         (429, _) => retry(headers, RetryCause::Throttled, now),
-        (408 | 500..=599, _) => retry(headers, RetryCause::Unavailable, now),
+        // FCM redirects nobody: something on the way does, for a while.
+        (300..=399 | 408 | 500..=599, _) => retry(headers, RetryCause::Unavailable, now),
         _ => Outcome::Rejected,
     };
     Answer {
@@ -148,7 +149,7 @@ fn retry(headers: &HeaderMap, cause: RetryCause, now: Timestamp) -> Outcome {
 }
 
 /// `Retry-After` in seconds or as an HTTP date (RFC 9110 §10.2.3); a date in the past is zero.
-fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse::<u64>() {
         return Some(Duration::from_secs(seconds));
@@ -313,7 +314,7 @@ mod tests {
         let after = [(header::RETRY_AFTER, "17")];
         assert_eq!(judge(429, &after, &quota).outcome, waits(Some(17), RetryCause::Throttled));
         assert_eq!(judge(429, &[], "").outcome, waits(None, RetryCause::Throttled));
-        for status in [500, 502, 503, 504, 408] {
+        for status in [500, 502, 503, 504, 408, 302, 304] {
             let answer = judge(status, &[], "<html>sorry</html>");
             assert_eq!(answer.outcome, waits(None, RetryCause::Unavailable), "{status}");
         }
@@ -338,7 +339,7 @@ mod tests {
 
     #[test]
     fn unknown_statuses_and_codes_are_rejected_and_keep_the_device() {
-        for status in [302, 405, 413, 418, 499] {
+        for status in [405, 413, 418, 499] {
             assert_eq!(judge(status, &[], "").outcome, Outcome::Rejected, "{status}");
         }
         let novel = google("INVALID_ARGUMENT", Some("A_NEW_CODE"), None);

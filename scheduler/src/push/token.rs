@@ -2,10 +2,12 @@
 //! (RFC 7523).
 //!
 //! Tokens are kept in memory and refreshed five minutes early. However many sends ask at once,
-//! one request goes out. All times are wall-clock times of the injected clock.
+//! one request goes out, and none before the endpoint's `Retry-After`. All times are wall-clock times of the
+//! injected clock.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use aftercare::clock::Env;
 use bytes::Bytes;
@@ -17,7 +19,9 @@ use tokio::sync::Mutex;
 
 use super::connection::{RequestError, Response};
 use super::credentials::ServiceAccount;
+use super::outcome::retry_after;
 use super::pool::Pool;
+use crate::pause::Pause;
 
 /// `urn:ietf:params:oauth:grant-type:jwt-bearer`, as a form spells it.
 const GRANT: &str = "urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer";
@@ -28,6 +32,8 @@ const ASSERTION_LIFE: SignedDuration = SignedDuration::from_hours(1);
 const EARLY: SignedDuration = SignedDuration::from_mins(5);
 /// A life that no token endpoint means seriously is cut to a day.
 const LIFE_MAX: i64 = 86_400;
+/// A `Retry-After` is cut to this: reminders are of no use for much longer.
+const WAIT_MAX: Duration = Duration::from_hours(1);
 
 /// Why there is no access token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -72,8 +78,17 @@ pub(crate) struct TokenProvider {
     current: RwLock<Option<Arc<AccessToken>>>,
     /// Counts fetches, so that whoever waited for one takes its result.
     fetches: AtomicU64,
-    /// Held while fetching; keeps the last failure for those who waited.
-    flight: Mutex<Option<TokenError>>,
+    /// Held while fetching.
+    flight: Mutex<Flight>,
+}
+
+/// What the last fetch left.
+#[derive(Default)]
+struct Flight {
+    /// Its failure, for those who waited.
+    failed: Option<TokenError>,
+    /// How long the endpoint wants to be left alone.
+    hold: Option<Pause>,
 }
 
 #[derive(Serialize)]
@@ -118,19 +133,22 @@ impl TokenProvider {
             }
         }
         let seen = self.fetches.load(Ordering::Acquire);
-        let mut failed = self.flight.lock().await;
+        let mut flight = self.flight.lock().await;
         if let Some(token) = self.current().filter(|token| now < token.refresh_at) {
             return Ok(token);
         }
-        if let Some(error) = failed.as_ref()
-            && self.fetches.load(Ordering::Acquire) != seen
+        let current = current.filter(|token| now < token.ends_at);
+        let held = flight.hold.is_some_and(|pause| !pause.is_over(&self.env));
+        if let Some(error) = &flight.failed
+            && (held || self.fetches.load(Ordering::Acquire) != seen)
         {
-            return Err(error.clone());
+            return current.ok_or_else(|| error.clone());
         }
-        let fetched = self.fetch().await;
+        flight.hold = None;
+        let fetched = self.fetch(&mut flight.hold).await;
         self.fetches.fetch_add(1, Ordering::AcqRel);
-        *failed = fetched.as_ref().err().cloned();
-        match (fetched, current.filter(|token| now < token.ends_at)) {
+        flight.failed = fetched.as_ref().err().cloned();
+        match (fetched, current) {
             (Ok(token), _) => {
                 let held = Some(Arc::clone(&token));
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = held;
@@ -156,13 +174,15 @@ impl TokenProvider {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    async fn fetch(&self) -> Result<Arc<AccessToken>, TokenError> {
+    async fn fetch(&self, hold: &mut Option<Pause>) -> Result<Arc<AccessToken>, TokenError> {
         let now = self.env.now();
         let form = Bytes::from(format!("grant_type={GRANT}&assertion={}", self.assertion(now)?));
         let response = self.post(form).await?;
         if response.status == StatusCode::OK {
             return granted(&response.body, now);
         }
+        let wait = retry_after(&response.headers, self.env.now());
+        *hold = wait.map(|wait| Pause::new(&self.env, wait.min(WAIT_MAX)));
         let status = response.status.as_u16();
         match serde_json::from_slice::<Denied>(&response.body) {
             Ok(denied) if matches!(status, 400 | 401 | 403) => {

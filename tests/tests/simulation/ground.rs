@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use aftercare::care;
 use aftercare::clock::{Clock, Env, ManualClock};
@@ -51,6 +52,15 @@ impl Ground {
     pub(crate) fn database(&self, seed: u64, telling: u64) -> Database {
         let path = self.folder.path().join(format!("world-{seed}-{telling}.db"));
         std::fs::copy(&self.template, &path).unwrap();
+        Database { path, master: self.master.clone() }
+    }
+
+    /// Another of the same, as it is now and nobody has open.
+    pub(crate) fn copy(&self, of: &Database) -> Database {
+        static COPIES: AtomicU64 = AtomicU64::new(0);
+        let name = format!("copy-{}.db", COPIES.fetch_add(1, Ordering::Relaxed));
+        let path = self.folder.path().join(name);
+        std::fs::copy(&of.path, &path).unwrap();
         Database { path, master: self.master.clone() }
     }
 }

@@ -17,6 +17,7 @@
 mod acts;
 mod checks;
 mod dice;
+mod faults;
 mod fcm;
 mod ground;
 mod history;

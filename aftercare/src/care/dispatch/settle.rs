@@ -201,20 +201,24 @@ fn ending(settled: &Settled, now: Timestamp) -> Outcome {
     }
 }
 
-/// One device is enough for `sent`. Otherwise the first retry decides, and when only retries past
-/// the use-by are left, it waits for its use-by, where it ends like everything that was not sent.
+/// One device is enough for `sent`. Otherwise the last retry decides, so that none comes before FCM's
+/// word; and when only retries past the use-by are left, it waits for its use-by, where it ends like
+/// everything that was not sent.
 fn after(attempts: &[Attempt], use_by: Timestamp, now: Timestamp) -> Outcome {
     let accepted = attempts.iter().filter(|attempt| attempt.is_accepted());
     if let Some(at) = accepted.map(|attempt| attempt.at).min() {
         return Outcome::Sent { at };
     }
     let again = attempts.iter().filter_map(|attempt| match attempt.trial {
-        Trial::Again(at) => Some(at.unwrap_or(use_by)),
+        Trial::Again(at) => at,
         Trial::Unsent => Some(now),
         Trial::Accepted | Trial::Gone | Trial::Refused | Trial::Rejected => None,
     });
-    if let Some(attempt_at) = again.min() {
+    if let Some(attempt_at) = again.max() {
         return Outcome::Retry { attempt_at };
+    }
+    if attempts.iter().any(|attempt| attempt.trial == Trial::Again(None)) {
+        return Outcome::Retry { attempt_at: use_by };
     }
     if attempts.iter().any(|attempt| attempt.trial == Trial::Rejected) {
         return Outcome::Failed { reason: Reason::Rejected };
