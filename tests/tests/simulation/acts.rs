@@ -5,6 +5,7 @@ use aftercare::care::{
     SessionPatch, TreatmentView,
 };
 use aftercare::clock::Clock as _;
+use aftercare::ids::TreatmentId;
 use aftercare::patch::Patch;
 use aftercare::protocol::QuietHours;
 use aftercare::store::{Booking, ConsentKind, StoreError, TreatmentState, Tx};
@@ -56,15 +57,16 @@ impl World {
         self.api.write(work).now_or_never().expect("the API's store waits for nothing")
     }
 
-    /// Does it, for the patient of that number; says what came of it.
-    pub(crate) fn act(&mut self, act: Act, n: usize) {
+    /// Does it, for the patient of that number, and about that treatment where it is about one; says what
+    /// came of it.
+    pub(crate) fn act(&mut self, act: Act, n: usize, of: Option<TreatmentId>) {
         if *self.ledger.patients[n].erased.now() {
             return;
         }
         let said = match act {
             Act::Record => self.record(n),
             Act::Repeat => self.repeat(),
-            Act::Amend | Act::Void | Act::Book => self.correct(act, n),
+            Act::Amend | Act::Void | Act::Book => self.correct(act, n, of),
             Act::Travel => self.travel(n),
             Act::Register => self.register(n),
             Act::Remove => self.remove(n),
@@ -147,9 +149,9 @@ impl World {
         }
     }
 
-    fn correct(&mut self, act: Act, n: usize) -> String {
+    fn correct(&mut self, act: Act, n: usize, of: Option<TreatmentId>) -> String {
         let patient = &self.ledger.patients[n];
-        let Some(&id) = patient.treatments.last().filter(|_| !patient.treatments.is_empty()) else {
+        let Some(id) = of.or(patient.treatments.last().copied()) else {
             return "has no session to correct".to_owned();
         };
         let clinic = self.ledger.clinics[patient.clinic].id;

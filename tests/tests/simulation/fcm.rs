@@ -177,6 +177,8 @@ impl Reply {
     fn slowed(self, weather: Weather, dice: &mut Dice) -> Self {
         let seconds = match weather {
             Weather::Slow(seconds) => seconds,
+            // What goes out again at once would be under way for longer than anything else.
+            _ if self.end == End::Refuse || self.status == 401 => return self,
             _ if dice.chance(15) => dice.pick(&[4, 8, 9, 11, 25, 70]),
             _ => return self,
         };

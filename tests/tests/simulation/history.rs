@@ -5,6 +5,8 @@ use std::time::Duration;
 /// What was looked at may leave this long after it was looked at: a lease of a minute, but for its last twenty
 /// seconds, and a little.
 pub(crate) const UNDER_WAY: Duration = Duration::from_secs(45);
+/// The same, where nothing is in the way.
+pub(crate) const AT_ONCE: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Clone)]
 pub(crate) struct History<T>(Vec<(Duration, T)>);
@@ -24,9 +26,9 @@ impl<T: Clone + PartialEq> History<T> {
         }
     }
 
-    /// What it was at any moment since a message that leaves now may have been looked at.
-    pub(crate) fn lately(&self, now: Duration) -> impl Iterator<Item = &T> {
-        self.between(now.saturating_sub(UNDER_WAY), now)
+    /// What it was at any moment since then.
+    pub(crate) fn since(&self, then: Duration) -> impl Iterator<Item = &T> {
+        self.between(then, Duration::MAX)
     }
 
     pub(crate) fn between(&self, from: Duration, until: Duration) -> impl Iterator<Item = &T> {

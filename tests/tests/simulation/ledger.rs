@@ -130,10 +130,10 @@ impl Ledger {
             || all.is_some_and(|all| all.between(from, until).any(|paused| *paused))
     }
 
-    /// Whether it was paused all the time since a message that leaves now may have been looked at.
-    pub(crate) fn silenced(&self, patient: &Patient, now: Duration) -> bool {
-        let clinic = self.clinics[patient.clinic].paused.lately(now).all(|paused| *paused);
-        clinic || self.all_paused.as_ref().is_some_and(|all| all.lately(now).all(|paused| *paused))
+    /// Whether it was paused all the time since then.
+    pub(crate) fn silenced(&self, patient: &Patient, then: Duration) -> bool {
+        let clinic = self.clinics[patient.clinic].paused.since(then).all(|paused| *paused);
+        clinic || self.all_paused.as_ref().is_some_and(|all| all.since(then).all(|paused| *paused))
     }
 
     pub(crate) fn by_id(&self, id: PatientId) -> Option<usize> {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use aftercare::ids::TreatmentId;
+
 use crate::acts::Act;
 use crate::dice::Dice;
 use crate::fcm::Weather;
@@ -10,6 +12,10 @@ use crate::fcm::Weather;
 pub(crate) enum Event {
     /// Somebody does something: the patient of that number, or their clinic for them.
     Act(Act, usize),
+    /// The same, about that treatment.
+    Of(Act, TreatmentId),
+    /// Nothing but that somebody looks.
+    Look,
     Weather(Weather),
     /// The clock is set forwards, or back, by seconds.
     Step(i64),
@@ -82,7 +88,7 @@ impl Plan {
 
     fn processes(&mut self) {
         self.at(0, Event::Start(0));
-        if self.dice.chance(600) {
+        if self.dice.chance(750) {
             self.at(self.dice.clone().below(DAY), Event::Start(1));
         }
         for _ in 0..2 + self.dice.below(4) {

@@ -122,7 +122,13 @@ impl Play<'_> {
 
     async fn happens(&mut self, event: Event) {
         match event {
-            Event::Act(act, n) => self.world.lock().unwrap().act(act, n),
+            Event::Act(act, n) => self.world.lock().unwrap().act(act, n, None),
+            Event::Of(act, id) => {
+                let mut world = self.world.lock().unwrap();
+                let n = world.ledger.sessions[&id].patient;
+                world.act(act, n, Some(id));
+            }
+            Event::Look => {}
             Event::Weather(weather) => self.world.lock().unwrap().weather(weather),
             Event::Step(seconds) => self.world.lock().unwrap().step(seconds),
             Event::Crash(number) => {

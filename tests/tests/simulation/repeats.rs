@@ -112,6 +112,10 @@ impl World {
         let rows = rows::reminders(&mut self.look);
         for row in &rows {
             self.holders.insert(row.id, row.lease.clone());
+            let known = self.rows.get(&row.id).and_then(|known| known.attempt_at);
+            if row.state == "planned" && known != row.attempt_at && self.dice.chance(30) {
+                self.ambush(row);
+            }
             if row.state == "sent" {
                 self.note_sent(row);
             } else if self.sent.contains(&row.id) && !self.is_of_a_booking(row) {

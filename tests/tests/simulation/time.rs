@@ -2,15 +2,16 @@
 //! it and can be set wrong.
 
 use std::pin::Pin;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use std::time::Duration;
 
 use aftercare::clock::{Clock, to_micros};
 use aftercare::store::Pace;
 use jiff::{SignedDuration, Timestamp};
-use tokio::time::{Instant, sleep};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::dice::Dice;
 
@@ -57,17 +58,39 @@ impl Clock for WallClock {
 #[derive(Debug)]
 pub(crate) struct Machine {
     dice: Mutex<Dice>,
-    stall: Mutex<Option<Duration>>,
+    standstill: Arc<Standstill>,
+}
+
+#[derive(Debug, Default)]
+struct Standstill {
+    until: Mutex<Option<Instant>>,
+    over: Notify,
+}
+
+impl Standstill {
+    fn until(&self) -> Option<Instant> {
+        self.until.lock().unwrap().filter(|until| *until > Instant::now())
+    }
 }
 
 impl Machine {
     pub(crate) fn new(dice: Dice) -> Self {
-        Self { dice: Mutex::new(dice), stall: Mutex::default() }
+        Self { dice: Mutex::new(dice), standstill: Arc::default() }
     }
 
-    /// The next unit of work waits that long.
+    /// No unit of work begins for so long.
     pub(crate) fn stall(&self, length: Duration) {
-        *self.stall.lock().unwrap() = Some(length);
+        *self.standstill.until.lock().unwrap() = Some(Instant::now() + length);
+    }
+
+    pub(crate) fn stands_still(&self) -> bool {
+        self.standstill.until().is_some()
+    }
+
+    /// It goes on now.
+    pub(crate) fn wake(&self) {
+        *self.standstill.until.lock().unwrap() = None;
+        self.standstill.over.notify_waiters();
     }
 }
 
@@ -80,9 +103,12 @@ impl Pace for Machine {
             _ => Some(dice.range(60, 2_500)),
         };
         let usual = usual.map(|millis| Duration::from_millis(millis.unsigned_abs()));
-        let wait = self.stall.lock().unwrap().take().or(usual);
+        let standstill = Arc::clone(&self.standstill);
         Box::pin(async move {
-            if let Some(wait) = wait {
+            while let Some(until) = standstill.until() {
+                let _ = timeout_at(until, standstill.over.notified()).await;
+            }
+            if let Some(wait) = usual {
                 sleep(wait).await;
             }
         })

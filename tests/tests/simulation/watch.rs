@@ -8,7 +8,7 @@ use aftercare::ids::ReminderId;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::fcm::{End, Reply};
-use crate::history::UNDER_WAY;
+use crate::history::{AT_ONCE, UNDER_WAY};
 use crate::ledger::{Facts, Patient, Session};
 use crate::message::Message;
 use crate::rows::{self, Lease, Row};
@@ -104,7 +104,8 @@ impl World {
             reply,
             answered: None,
         });
-        self.mischief(process, row.as_ref());
+        self.wake_zombies(process, message.reminder);
+        self.mischief(process, row.as_ref(), reply);
         (n, reply)
     }
 
@@ -131,13 +132,20 @@ impl World {
         }
     }
 
-    fn judge(&mut self, process: u8, message: &Message, row: Option<&Row>) -> Result<(), String> {
+    /// The earliest moment in which a message that leaves now may have been looked at.
+    fn looked(&self) -> Duration {
         let now = self.clock.elapsed();
+        let disturbed = self.disturbed(now.saturating_sub(Duration::from_mins(1)), now);
+        now.saturating_sub(if disturbed { UNDER_WAY } else { AT_ONCE })
+    }
+
+    fn judge(&mut self, process: u8, message: &Message, row: Option<&Row>) -> Result<(), String> {
+        let looked = self.looked();
         let Some(row) = row else {
             let owner = self.ledger.addresses.get(&message.address).map(|one| &one.owner);
             let forgotten =
-                owner.into_iter().flat_map(|owner| owner.lately(now)).flatten().any(|(n, _)| {
-                    self.ledger.patients[*n].erased.lately(now).any(|erased| *erased)
+                owner.into_iter().flat_map(|owner| owner.since(looked)).flatten().any(|(n, _)| {
+                    self.ledger.patients[*n].erased.since(looked).any(|erased| *erased)
                 });
             return if forgotten { Ok(()) } else { Err("there is no such reminder".to_owned()) };
         };
@@ -157,18 +165,19 @@ impl World {
     }
 
     fn judge_person(&self, n: usize, message: &Message, row: &Row) -> Result<(), String> {
-        let (now, patient) = (self.clock.elapsed(), &self.ledger.patients[n]);
+        let (now, looked) = (self.clock.elapsed(), self.looked());
+        let patient = &self.ledger.patients[n];
         let address = self.ledger.addresses.get(&message.address).ok_or("an unknown address")?;
-        if !address.owner.lately(now).flatten().any(|(owner, _)| *owner == n) {
+        if !address.owner.since(looked).flatten().any(|(owner, _)| *owner == n) {
             return Err(format!("it is patient {n}'s, and the phone is not"));
         }
-        if patient.erased.lately(now).all(|erased| *erased) {
+        if patient.erased.since(looked).all(|erased| *erased) {
             return Err("the patient is erased".to_owned());
         }
-        if patient.aftercare.lately(now).all(|granted| !granted) {
+        if patient.aftercare.since(looked).all(|granted| !granted) {
             return Err("without consent".to_owned());
         }
-        if self.ledger.silenced(patient, now) {
+        if self.ledger.silenced(patient, looked) {
             return Err("while sending is paused".to_owned());
         }
         if let Some(refused) = address.refused
@@ -185,18 +194,18 @@ impl World {
     }
 
     fn judge_members(&self, n: usize, members: &[(&Session, String)]) -> Result<(), String> {
-        let (now, patient) = (self.clock.elapsed(), &self.ledger.patients[n]);
+        let (looked, patient) = (self.looked(), &self.ledger.patients[n]);
         for (session, step) in members {
             if step.starts_with("correction-") {
                 continue;
             }
-            if session.voided.lately(now).all(|voided| *voided) {
+            if session.voided.since(looked).all(|voided| *voided) {
                 return Err(format!("{step} of a voided treatment"));
             }
             let Some(step) = self.rules.step(&session.slug, step) else {
                 return Err(format!("{} has no step {step}", session.slug));
             };
-            if step.is_recall() && patient.recall.lately(now).all(|granted| !granted) {
+            if step.is_recall() && patient.recall.since(looked).all(|granted| !granted) {
                 return Err("without consent to be recalled".to_owned());
             }
         }
@@ -256,9 +265,9 @@ impl World {
 
     /// Whether quiet hours hold at the moment and began before that clock's.
     fn moved_forward(&self, patient: &Patient, at: Timestamp, clock: Timestamp) -> bool {
-        let now = self.clock.elapsed();
-        patient.zone.lately(now).any(|zone| {
-            patient.quiet.lately(now).any(|quiet| {
+        let looked = self.looked();
+        patient.zone.since(looked).any(|zone| {
+            patient.quiet.since(looked).any(|quiet| {
                 let since = quiet_since(at, quiet.unwrap_or_else(usual), zone.tz());
                 since.is_some_and(|since| since <= clock)
             })
@@ -271,10 +280,10 @@ impl World {
         message: &Message,
         members: &[(&Session, String)],
     ) -> Result<(), String> {
-        let (now, clock) = (self.clock.elapsed(), self.clock.now());
+        let (looked, clock) = (self.looked(), self.clock.now());
         let patient = &self.ledger.patients[n];
         let first = |(session, step): &(&Session, String)| {
-            let ends = session.facts.lately(now).map(|facts| facts.completed_at);
+            let ends = session.facts.since(looked).map(|facts| facts.completed_at);
             let late = ends.max().map(|ends| session.recorded_at.duration_since(ends));
             step == "start" && late.is_some_and(|late| late <= SignedDuration::from_mins(30))
         };
@@ -291,10 +300,10 @@ impl World {
             });
             !busy && !asked
         };
-        let zones = || patient.zone.lately(now);
+        let zones = || patient.zone.since(looked);
         let all = patient
             .quiet
-            .lately(now)
+            .since(looked)
             .all(|quiet| zones().all(|zone| disturbs(quiet.unwrap_or_else(usual), zone)));
         if all { Err("in quiet hours".to_owned()) } else { Ok(()) }
     }

@@ -14,7 +14,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::acts::Act;
 use crate::dice::Dice;
-use crate::fcm::{Fcm, Weather};
+use crate::fcm::{Fcm, Reply, Weather};
 use crate::history::UNDER_WAY;
 use crate::ledger::Ledger;
 use crate::plan::Event;
@@ -121,18 +121,67 @@ impl World {
         self.steps.last().is_some_and(|at| *at + UNDER_WAY > now)
     }
 
+    /// A process that was thought dead, and has something to write of what another one holds now, goes on.
+    pub(crate) fn wake_zombies(&mut self, process: u8, id: ReminderId) {
+        let zombies: Vec<u8> = self
+            .processes
+            .iter()
+            .filter(|(_, one)| one.machine.stands_still())
+            .map(|(number, _)| *number)
+            .filter(|number| {
+                *number != process && self.arrivals_of(id).any(|one| one.process == *number)
+            })
+            .collect();
+        for number in zombies {
+            self.processes[&number].machine.wake();
+            self.tell("machine", &format!("process {number} goes on"));
+            let _ = self.later.send((Duration::from_millis(300), Event::Look));
+        }
+    }
+
+    /// What happens some milliseconds after a reminder is due.
+    pub(crate) fn ambush(&mut self, row: &Row) {
+        let Some((treatment, _)) = row.members().into_iter().next() else { return };
+        let Some(wait) = row.attempt_at.map(|at| at.duration_since(self.clock.now())) else {
+            return;
+        };
+        if let Ok(wait) = Duration::try_from(wait) {
+            let after = Duration::from_millis(self.dice.below(120));
+            let act = self.dice.pick(&[
+                Act::Void,
+                Act::Aftercare,
+                Act::Recall,
+                Act::Travel,
+                Act::Remove,
+                Act::Amend,
+            ]);
+            let _ = self.later.send((wait + after, Event::Of(act, treatment)));
+        }
+    }
+
     /// What happens in the very moment in which a message is under way.
-    pub(crate) fn mischief(&mut self, process: u8, row: Option<&Row>) {
-        if !self.dice.chance(30) {
+    pub(crate) fn mischief(&mut self, process: u8, row: Option<&Row>, reply: Reply) {
+        let soon = Duration::from_millis(self.dice.below(12_000));
+        let phones = row
+            .and_then(|row| self.ledger.by_id(row.patient))
+            .map(|n| self.ledger.patients[n].phones.len());
+        // One of several phones is still to get it: what it says may no longer be so by then.
+        if !reply.taken && phones > Some(1) && self.dice.chance(300) {
+            let treatment = row.and_then(|row| row.members().into_iter().next());
+            let act = self.dice.pick(&[Act::Void, Act::Aftercare]);
+            let _ =
+                self.later.send((soon, Event::Of(act, treatment.expect("it says something").0)));
             return;
         }
-        let soon = Duration::from_millis(self.dice.below(12_000));
+        if !self.dice.chance(40) {
+            return;
+        }
         let patient = row.and_then(|row| self.ledger.by_id(row.patient)).unwrap_or(0);
         let event = match self.dice.below(10) {
             0..2 => Event::Crash(process),
             2..4 => Event::Step(self.dice.pick(&[60, -60, 3_600, -3_600])),
             4..6 => {
-                let length = Duration::from_secs(self.dice.pick(&[30, 65, 90, 200]));
+                let length = Duration::from_secs(self.dice.pick(&[30, 70, 90, 200]));
                 self.processes[&process].machine.stall(length);
                 self.jolted(Duration::ZERO, length + Duration::from_mins(3));
                 self.tell("machine", &format!("process {process} stands still for {length:?}"));
