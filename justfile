@@ -30,6 +30,11 @@ simulate SEEDS="2000" SEED="0":
     AFTERCARE_SIMULATION_SEEDS={{SEEDS}} AFTERCARE_SIMULATION_SEED={{SEED}} \
         cargo test --config .ci/optimised.toml --test simulation -- --nocapture
 
+# Whatever FCM, the token endpoint or the way there can do, against so many reminders each; prints a table
+fcm-faults REMINDERS="10000":
+    AFTERCARE_FCM_FAULTS={{REMINDERS}} \
+        cargo test --config .ci/optimised.toml --test simulation faults -- --nocapture
+
 # Write the golden timelines anew; read the difference before committing it
 golden:
     UPDATE_GOLDEN=1 cargo test -p aftercare --test planner golden

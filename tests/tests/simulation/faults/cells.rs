@@ -18,7 +18,7 @@ pub(crate) struct Cell {
     pub(crate) start: Start,
     /// How each reminder may end: state and reason.
     pub(crate) ends: &'static [(&'static str, &'static str)],
-    pub(crate) alarm: Alarm,
+    pub(crate) alarm: Option<Alarm>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -87,9 +87,8 @@ pub(crate) enum Strikes {
 }
 
 /// What operators hear of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Alarm {
-    None,
     /// Sending is paused: `/readyz` and the metric of the credential say so.
     Paused,
     /// `/readyz` says that there is no token to be had.
@@ -143,14 +142,14 @@ impl Cell {
     /// For the first minute, for everybody, while everything is due; then all is sent.
     const fn of(name: &'static str, fault: Fault) -> Self {
         let (lasts, strikes, start) = (Some(MINUTE), Strikes::All, Start::Burst);
-        Self { name, fault, lasts, strikes, start, ends: SENT, alarm: Alarm::None }
+        Self { name, fault, lasts, strikes, start, ends: SENT, alarm: None }
     }
 
     const fn answer(name: &'static str, status: u16, body: Body) -> Self {
         Self::of(name, Fault::Answer(Words { status, body, after: None }))
     }
 
-    const fn token(name: &'static str, status: u16, body: Body, alarm: Alarm) -> Self {
+    const fn token(name: &'static str, status: u16, body: Body, alarm: Option<Alarm>) -> Self {
         let fault = Fault::Token(Words { status, body, after: None });
         Self { lasts: Some(Duration::from_mins(5)), alarm, ..Self::of(name, fault) }
     }
@@ -170,7 +169,11 @@ impl Cell {
         self
     }
 
-    const fn for_ever(self, ends: &'static [(&'static str, &'static str)], alarm: Alarm) -> Self {
+    const fn for_ever(
+        self,
+        ends: &'static [(&'static str, &'static str)],
+        alarm: Option<Alarm>,
+    ) -> Self {
         Self { lasts: None, ends, alarm, ..self }
     }
 
@@ -179,7 +182,7 @@ impl Cell {
     }
 
     const fn paused(self) -> Self {
-        Self { lasts: Some(Duration::from_mins(5)), alarm: Alarm::Paused, ..self }
+        Self { lasts: Some(Duration::from_mins(5)), alarm: Some(Alarm::Paused), ..self }
     }
 
     /// Ten minutes of it, while reminders come due.
@@ -199,24 +202,24 @@ pub(crate) fn all() -> Vec<Cell> {
 
 fn answers() -> Vec<Cell> {
     use After::{Date, Phones, Seconds};
-    use Alarm::{None as Calm, Rejected};
+    const REJECTED_LOUDLY: Option<Alarm> = Some(Alarm::Rejected);
     let google = |status, code, field| Body::Google(status, code, field);
     vec![
         Cell::answer("400 INVALID_ARGUMENT", 400, google(INVALID, Some(INVALID), None))
-            .for_ever(NOBODY, Calm),
+            .for_ever(NOBODY, None),
         Cell::answer(
             "400 INVALID_ARGUMENT message.token",
             400,
             google(INVALID, Some(INVALID), Some("message.token")),
         )
-        .for_ever(NOBODY, Calm),
+        .for_ever(NOBODY, None),
         Cell::answer(
             "400 INVALID_ARGUMENT message.android.ttl",
             400,
             google(INVALID, Some(INVALID), Some("message.android.ttl")),
         )
-        .for_ever(REJECTED, Rejected),
-        Cell::answer("400 HTML", 400, HTML).for_ever(REJECTED, Rejected),
+        .for_ever(REJECTED, REJECTED_LOUDLY),
+        Cell::answer("400 HTML", 400, HTML).for_ever(REJECTED, REJECTED_LOUDLY),
         Cell::answer("401 UNAUTHENTICATED", 401, google("UNAUTHENTICATED", None, None)).paused(),
         Cell::answer("401 HTML", 401, HTML).paused(),
         Cell::answer(
@@ -224,25 +227,25 @@ fn answers() -> Vec<Cell> {
             401,
             google("UNAUTHENTICATED", Some("THIRD_PARTY_AUTH_ERROR"), None),
         )
-        .for_ever(REJECTED, Rejected),
+        .for_ever(REJECTED, REJECTED_LOUDLY),
         Cell::answer(
             "403 SENDER_ID_MISMATCH",
             403,
             google(DENIED, Some("SENDER_ID_MISMATCH"), None),
         )
-        .for_ever(NOBODY, Calm),
+        .for_ever(NOBODY, None),
         Cell::answer("403 PERMISSION_DENIED", 403, google(DENIED, None, None)).paused(),
-        Cell::answer("403 HTML", 403, HTML).for_ever(REJECTED, Rejected),
+        Cell::answer("403 HTML", 403, HTML).for_ever(REJECTED, REJECTED_LOUDLY),
         Cell::answer("404 UNREGISTERED", 404, google("NOT_FOUND", Some("UNREGISTERED"), None))
-            .for_ever(NOBODY, Calm),
+            .for_ever(NOBODY, None),
         Cell::answer(
             "404 UNREGISTERED, some",
             404,
             google("NOT_FOUND", Some("UNREGISTERED"), None),
         )
-        .for_ever(NOBODY, Calm)
+        .for_ever(NOBODY, None)
         .some(SENT_OR_NOBODY),
-        Cell::answer("404 HTML", 404, HTML).for_ever(REJECTED, Rejected),
+        Cell::answer("404 HTML", 404, HTML).for_ever(REJECTED, REJECTED_LOUDLY),
         Cell::answer("408 HTML", 408, HTML),
         Cell::answer("429 QUOTA_EXCEEDED", 429, QUOTA),
         Cell::answer("429 QUOTA_EXCEEDED after 150 s", 429, QUOTA).after(Seconds(150)),
@@ -275,20 +278,20 @@ fn answers() -> Vec<Cell> {
 }
 
 fn tokens() -> Vec<Cell> {
-    use Alarm::{NoToken, Paused};
+    let (no_token, paused) = (Some(Alarm::NoToken), Some(Alarm::Paused));
     let token = |name, status, body, alarm| Cell::token(name, status, body, alarm);
     vec![
-        token("token: 400 invalid_grant", 400, Body::OAuth("invalid_grant"), Paused),
-        token("token: 401 invalid_client", 401, Body::OAuth("invalid_client"), Paused),
-        token("token: 403 access_denied", 403, Body::OAuth("access_denied"), Paused),
-        token("token: 429", 429, HTML, NoToken),
-        token("token: 429 after 60 s", 429, HTML, NoToken).after(After::Seconds(60)),
-        token("token: 500", 500, Body::OAuth("internal_failure"), NoToken),
-        token("token: 503 after 45 s", 503, HTML, NoToken).after(After::Seconds(45)),
-        token("token: 200 HTML", 200, HTML, NoToken),
-        Cell { alarm: NoToken, ..Cell::of("token: refused", Fault::TokenDial(Dial::Refused)) },
-        Cell { alarm: NoToken, ..Cell::of("token: silent", Fault::TokenDial(Dial::Silent)) },
-        Cell { alarm: NoToken, ..Cell::of("token: closed", Fault::TokenDial(Dial::Closed)) },
+        token("token: 400 invalid_grant", 400, Body::OAuth("invalid_grant"), paused),
+        token("token: 401 invalid_client", 401, Body::OAuth("invalid_client"), paused),
+        token("token: 403 access_denied", 403, Body::OAuth("access_denied"), paused),
+        token("token: 429", 429, HTML, no_token),
+        token("token: 429 after 60 s", 429, HTML, no_token).after(After::Seconds(60)),
+        token("token: 500", 500, Body::OAuth("internal_failure"), no_token),
+        token("token: 503 after 45 s", 503, HTML, no_token).after(After::Seconds(45)),
+        token("token: 200 HTML", 200, HTML, no_token),
+        Cell { alarm: no_token, ..Cell::of("token: refused", Fault::TokenDial(Dial::Refused)) },
+        Cell { alarm: no_token, ..Cell::of("token: silent", Fault::TokenDial(Dial::Silent)) },
+        Cell { alarm: no_token, ..Cell::of("token: closed", Fault::TokenDial(Dial::Closed)) },
     ]
 }
 
@@ -321,7 +324,7 @@ fn connections() -> Vec<Cell> {
         dial("connection closed at once", Dial::Closed),
         Cell {
             start: Start::Late,
-            ..dial("closed while TLS begins", Dial::TlsClosed).for_ever(STALE, Alarm::None)
+            ..dial("closed while TLS begins", Dial::TlsClosed).for_ever(STALE, None)
         },
     ]
 }
@@ -335,9 +338,12 @@ fn outages() -> Vec<Cell> {
         Cell::outage("ten minutes of 503, started late", down).late(),
         Cell::outage("ten minutes unreachable", refused),
         Cell::outage("ten minutes unreachable, started late", refused).late(),
-        Cell { alarm: Alarm::NoToken, ..Cell::outage("ten minutes without tokens", no_tokens) },
         Cell {
-            alarm: Alarm::NoToken,
+            alarm: Some(Alarm::NoToken),
+            ..Cell::outage("ten minutes without tokens", no_tokens)
+        },
+        Cell {
+            alarm: Some(Alarm::NoToken),
             ..Cell::outage("ten minutes without tokens, started late", no_tokens).late()
         },
     ]

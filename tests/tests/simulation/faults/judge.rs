@@ -59,7 +59,7 @@ pub(crate) fn judge(
     if script.early > 0 {
         wrongs.push(format!("{} came too early", script.early));
     }
-    if !seen.has(cell.alarm) {
+    if !seen.alarms.iter().eq(cell.alarm.iter()) {
         wrongs.push(format!("operators should hear of {:?}: {seen:?}", cell.alarm));
     }
     let quiet = cell.lasts.is_none() || seen.well_at_last;
@@ -103,7 +103,7 @@ fn judge_tokens(script: &Script, size: usize) -> Option<String> {
     let cell = &script.cell;
     let most = match (cell.fault, cell.alarm) {
         (Fault::Token(_) | Fault::TokenDial(_), _) => return None,
-        (_, Alarm::Paused) => 8,
+        (_, Some(Alarm::Paused)) => 12,
         _ => 1,
     };
     let refusals = 2 * size.min(UNDER_WAY) + 16;

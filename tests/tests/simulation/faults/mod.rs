@@ -16,10 +16,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use cells::Cell;
 use crowd::Crowd;
 use run::{Report, run};
 
+const HEAD: &str = "\
+| what goes wrong | sends | retries | too early | lost | tokens | well again in | ended |
+|---|--:|--:|--:|--:|--:|--:|---|";
 /// Of a plain `cargo test`.
 const REMINDERS: usize = 10;
 
@@ -30,9 +32,11 @@ fn whatever_fcm_does_each_reminder_ends_and_none_is_tried_too_early() {
     let crowd = Crowd::gather(reminders);
     let cells = cells::all();
     let (next, reports) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    println!("{HEAD}");
     let work = || {
         while let Some(cell) = cells.get(next.fetch_add(1, Ordering::Relaxed)) {
             let report = run(&crowd, cell);
+            println!("{}", report.row());
             reports.lock().unwrap().push(report);
         }
     };
@@ -42,21 +46,7 @@ fn whatever_fcm_does_each_reminder_ends_and_none_is_tried_too_early() {
             scope.spawn(work);
         }
     });
-    let mut reports = reports.into_inner().unwrap();
-    let place = |report: &Report| cells.iter().position(|cell: &Cell| cell.name == report.name);
-    reports.sort_by_key(place);
-    println!("{}", table(&reports));
+    let reports = reports.into_inner().unwrap();
     let wrongs: Vec<String> = reports.iter().flat_map(Report::wrongs).collect();
     assert!(wrongs.is_empty(), "{}", wrongs.join("\n"));
-}
-
-fn table(reports: &[Report]) -> String {
-    let head =
-        "| what goes wrong | sends | retries | too early | lost | tokens | well again in | ended |";
-    let rows = reports.iter().map(Report::row);
-    [head.to_owned(), "|---|--:|--:|--:|--:|--:|--:|---|".to_owned()]
-        .into_iter()
-        .chain(rows)
-        .collect::<Vec<_>>()
-        .join("\n")
 }

@@ -1,5 +1,6 @@
 //! One cell, played by the real scheduler until everything that came due has ended.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -59,12 +60,10 @@ impl Report {
     }
 }
 
-/// What operators saw while it went wrong.
+/// What operators saw while it went wrong, and whether all is well at last.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    pub(crate) paused: bool,
-    pub(crate) no_token: bool,
-    pub(crate) rejected: bool,
+    pub(crate) alarms: BTreeSet<Alarm>,
     pub(crate) well_at_last: bool,
 }
 
@@ -73,18 +72,14 @@ impl Seen {
         let status = handle.status();
         self.well_at_last = !status.paused
             && matches!(status.credential, Credential::Accepted | Credential::Untried);
-        self.no_token |= matches!(status.credential, Credential::Unreachable(_));
-        if !self.paused && status.paused && matches!(status.credential, Credential::Refused(_)) {
-            self.paused = metrics.render().contains("aftercare_fcm_credential_ok 0");
-        }
-    }
-
-    pub(crate) fn has(&self, alarm: Alarm) -> bool {
-        match alarm {
-            Alarm::None => !self.paused && !self.no_token && !self.rejected,
-            Alarm::Paused => self.paused,
-            Alarm::NoToken => self.no_token,
-            Alarm::Rejected => self.rejected,
+        let alarm = match status.credential {
+            Credential::Unreachable(_) => Alarm::NoToken,
+            Credential::Refused(_) if status.paused => Alarm::Paused,
+            _ => return,
+        };
+        let says = |line| metrics.render().contains(line);
+        if alarm == Alarm::NoToken || says("aftercare_fcm_credential_ok 0") {
+            self.alarms.insert(alarm);
         }
     }
 }
@@ -124,8 +119,10 @@ async fn play(crowd: &Crowd, cell: &Cell, metrics: &PrometheusHandle) -> Report 
         handle.wake();
         seen.look(&handle, metrics);
     }
-    let rejected = "aftercare_pushes_total{outcome=\"rejected\"} 0";
-    seen.rejected = !metrics.render().contains(rejected);
+    let none_rejected = "aftercare_pushes_total{outcome=\"rejected\"} 0";
+    if !metrics.render().contains(none_rejected) {
+        seen.alarms.insert(Alarm::Rejected);
+    }
     handle.shutdown(Duration::from_secs(20)).await;
     serving.await.unwrap();
     let script = script.lock().unwrap();

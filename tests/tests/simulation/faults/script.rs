@@ -96,7 +96,7 @@ impl Script {
         }
     }
 
-    fn wrong(&mut self, why: String) {
+    fn wrong(&mut self, why: &str) {
         if self.wrongs.len() < 3 {
             self.wrongs.push(format!("{:?} {why}", self.clock.elapsed()));
         }
@@ -136,7 +136,7 @@ impl Script {
         let message = match Message::read(body, self.clock.now()) {
             Ok(message) => message,
             Err(why) => {
-                self.wrong(why);
+                self.wrong(&why);
                 return None;
             }
         };
@@ -144,7 +144,7 @@ impl Script {
             self.cell.strikes == Strikes::All || owner(&message.address).0.is_multiple_of(10);
         let (reminder, due_at) = (message.reminder, message.due_at);
         if message.use_by <= self.clock.now() {
-            self.wrong(format!("{reminder} at or after its use-by"));
+            self.wrong(&format!("{reminder} at or after its use-by"));
         }
         let phone = self.phones.entry(message.address.clone()).or_default();
         self.retries += usize::from(!phone.tried.insert(reminder));
@@ -162,7 +162,7 @@ impl Script {
         phone.open = true;
         if let Some(wrong) = wrong {
             self.early += 1;
-            self.wrong(format!("{reminder} went to {} {wrong}", message.address));
+            self.wrong(&format!("{reminder} went to {} {wrong}", message.address));
         }
         let struck =
             on && reached && matches!(self.cell.fault, Fault::Answer(_) | Fault::Stream(_));
@@ -239,7 +239,7 @@ impl Script {
         self.tokens += usize::from(now < LIFE);
         if now + CUT < self.token_not_before {
             self.early += 1;
-            self.wrong("asked for a token too early".to_owned());
+            self.wrong("asked for a token too early");
         }
         match self.cell.fault {
             Fault::Token(words) if self.is_on() => {

@@ -198,7 +198,7 @@ fn success() -> String {
 
 async fn break_off(wire: &Wire, caller: &Caller, how: Stream, mut respond: SendResponse<Bytes>) {
     let learns_in = match how {
-        Stream::Silence | Stream::HeadOnly => PATIENCE - Duration::from_millis(50),
+        Stream::Silence | Stream::HeadOnly => PATIENCE.saturating_sub(Duration::from_millis(50)),
         _ => NOW,
     };
     if how == Stream::EarlyHints {
