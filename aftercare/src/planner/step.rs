@@ -88,7 +88,8 @@ pub(super) fn candidates<'f>(
     let wanted: BTreeSet<&Key> = candidates.iter().map(|candidate| &candidate.key).collect();
     for standing in chart.facts.standing.iter().filter(|standing| standing.is_open()) {
         if !steps.contains_key(&standing.key) && !wanted.contains(&standing.key) {
-            let fate = Fate::Cancelled(Reason::Amended);
+            let leaving = chart.is_leaving(standing);
+            let fate = if leaving { Fate::Settled } else { Fate::Cancelled(Reason::Amended) };
             let use_by = standing.members.first().map_or(standing.due_at, |member| member.use_by);
             let outcome = Outcome { fate, nominal_at: standing.due_at, use_by };
             steps.insert(standing.key.clone(), outcome);
@@ -123,7 +124,7 @@ fn rows<'f>(chart: &Chart<'f>, now: Timestamp) -> BTreeMap<&'f Key, Row<'f>> {
     standing.sort_by_key(|row| (row.is_open(), row.due_at));
     for standing in standing {
         let stale = standing.members.iter().any(|member| member.use_by <= now);
-        let leaving = standing.state == ReminderState::Claimed && chart.may_go_out(standing);
+        let leaving = chart.is_leaving(standing);
         let row = |member: &'f Member| (&member.key, Row { standing, member, stale, leaving });
         by_step.extend(standing.members.iter().map(row));
     }

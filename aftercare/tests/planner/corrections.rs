@@ -306,6 +306,29 @@ fn a_correction_that_is_held_up_waits_for_the_end_of_quiet_hours() {
 }
 
 #[test]
+fn a_correction_that_a_dispatcher_holds_stays_with_it_when_another_push_has_said_it() {
+    fn correction(world: &mut World) -> &mut Standing {
+        world.facts.standing.iter_mut().find(|row| row.key.step.is_correction()).unwrap()
+    }
+    let mut world = told();
+    world.change(|session| session.completed_at += HOUR);
+    correction(&mut world).state = ReminderState::Claimed;
+    world.facts.treatments.push(treatment(2, at(T) + HOUR));
+    world.replan();
+    world.play(world.now + HOUR);
+    assert_eq!(world.sent.last().unwrap().1, "start");
+    world.replan();
+    let held = correction(&mut world).clone();
+    assert_eq!(held.state, ReminderState::Claimed);
+    // Looked at again it is given back, and only then it leaves the plan.
+    assert!(!Chart::of(&world.facts).corrects_as_planned(&held.members, world.now));
+    correction(&mut world).state = ReminderState::Planned;
+    world.replan();
+    let left = correction(&mut world);
+    assert_eq!((left.state, left.reason), (ReminderState::Cancelled, Some(Reason::Amended)));
+}
+
+#[test]
 fn what_was_put_off_and_is_due_later_now_comes_later() {
     let mut world = World::new(vec![treatment(1, at(T))]);
     world.play(at("2026-11-24T08:30:00Z"));

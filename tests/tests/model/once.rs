@@ -113,3 +113,23 @@ fn a_correction_speaks_for_the_session_that_it_lasts_longest_for() {
     ];
     holds("2026-11-22T12:00:00Z", steps);
 }
+
+#[test]
+fn a_correction_that_is_held_ends_as_what_it_is_when_something_else_is_planned_anew() {
+    // At midnight in New York the first instruction, which was to be said with another, is too late, and so
+    // is the correction; both wait for FCM.
+    let session =
+        Step::Record { protocol: 0, ago: 23, zone: None, areas: Some(197), booked_in_days: None };
+    let steps = vec![
+        phone(0, "Europe/Lisbon"),
+        session,
+        Step::Pass { minutes: 143 },
+        Step::Fcm(Mood::Busy(400)),
+        phone(1, "Asia/Kathmandu"),
+        Step::Amend { which: 0, moved: Some(-384), zone: Some("America/New_York"), areas: None },
+        Step::Amend { which: 0, moved: Some(-279), zone: None, areas: Some(467) },
+        Step::Quiet { hours: None },
+        Step::Pass { minutes: 3_000 },
+    ];
+    holds("2027-01-30T19:51:07Z", steps);
+}

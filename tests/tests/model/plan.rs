@@ -114,7 +114,8 @@ impl History {
             let open =
                 row.state.is_open() || row.state == State::Out("cancelled") && row.reason.is_none();
             let known = plan.out.contains_key(*key) || settled.contains(*key);
-            open && !known && !candidates.iter().any(|one| one.key == **key)
+            let leaving = row.state == State::Claimed && self.may_go_out(row);
+            open && !known && !leaving && !candidates.iter().any(|one| one.key == **key)
         };
         let vanished: Vec<_> = self.rows.iter().filter(vanished).collect();
         for (key, row) in vanished {

@@ -7,6 +7,12 @@ use super::{Candidate, Row, View};
 use crate::protocol::{Condition, Covered, Moment, Step};
 
 impl Chart<'_> {
+    /// Whether a dispatcher holds it, and may send it as it is: then it goes its way, also where it is not
+    /// needed any more. The dispatcher looks again before it sends, and has perhaps sent it already.
+    pub(super) fn is_leaving(&self, standing: &Standing) -> bool {
+        standing.state == ReminderState::Claimed && self.may_go_out(standing)
+    }
+
     /// Whether a claimed reminder may go out as it is: one that speaks for a voided treatment, or
     /// without consent, is taken back and its other steps are planned anew.
     pub(in crate::planner) fn may_go_out(&self, standing: &Standing) -> bool {
