@@ -6,6 +6,7 @@ use diesel::prelude::*;
 use jiff::Timestamp;
 
 use super::conn::Conn;
+use super::kept::Keep as _;
 use super::schema::{client_secrets, clinics};
 use super::sql::{At, Json, MaybeAt};
 use super::{StoreError, Tx, with_conn};
@@ -183,6 +184,7 @@ impl Tx<'_> {
             found.append(&mut with_conn!(self, |c| clinics::table
                 .filter(clinics::id.eq_any(ids))
                 .select(Clinic::as_select())
+                .kept_for(ids)
                 .load(c))?);
         }
         Ok(found)

@@ -4,6 +4,7 @@ use diesel::prelude::*;
 use diesel::upsert::excluded;
 use jiff::Timestamp;
 
+use super::kept::Keep as _;
 use super::schema::consents;
 use super::sql::At;
 use super::{BATCH, StoreError, Tx, with_conn};
@@ -75,6 +76,7 @@ impl Tx<'_> {
                 .filter(consents::patient_id.eq_any(patients))
                 .order((consents::patient_id, consents::kind))
                 .select(Consent::as_select())
+                .kept_for(patients)
                 .load(c))?);
         }
         Ok(found)

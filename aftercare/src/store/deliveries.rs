@@ -5,6 +5,7 @@ use diesel::sql_query;
 use diesel::sql_types::BigInt;
 use jiff::Timestamp;
 
+use super::kept::Keep as _;
 use super::schema::deliveries;
 use super::sql::{At, Count, Id, Instant, MaybeAt};
 use super::{BATCH, StoreError, Tx, with_conn};
@@ -94,6 +95,7 @@ impl Tx<'_> {
                 .filter(deliveries::reminder_id.eq_any(of))
                 .order((deliveries::reminder_id, deliveries::at, deliveries::id))
                 .select(Delivery::as_select())
+                .kept_for(of)
                 .load(c))?);
         }
         Ok(found)
@@ -131,6 +133,7 @@ impl Tx<'_> {
             .bind::<BigInt, _>(limit)
             .bind::<Id, _>(lease)
             .bind::<Instant, _>(At(lease_until))
+            .kept()
             .load(c))?;
         claimed.sort_by_key(|delivery| (delivery.retry_at, delivery.id));
         Ok(claimed)

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::conn::Conn;
+use super::kept::Keep as _;
 use super::patients::Patient;
 use super::schema::{devices, patients, refresh_tokens};
 use super::sql::At;
@@ -341,6 +342,7 @@ impl Tx<'_> {
                 .filter(devices::patient_id.eq_any(of))
                 .order((devices::patient_id, devices::last_seen_at.desc(), devices::id.desc()))
                 .select((Row::as_select(), patients::key_wrapped))
+                .kept_for(of)
                 .load(c))?;
             for (row, wrapped) in rows {
                 found.push(self.open_device(&row, &wrapped)?);

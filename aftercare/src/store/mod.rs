@@ -29,6 +29,7 @@ mod erasure_file;
 mod erasures;
 mod error;
 mod intake;
+mod kept;
 mod migrate;
 mod patients;
 mod postgres;

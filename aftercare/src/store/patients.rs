@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::clinics::PushContent;
 use super::conn::Conn;
+use super::kept::Keep as _;
 use super::schema::{patients, reminders};
 use super::sql::{At, Json};
 use super::{BATCH, StoreError, Tx, with_conn};
@@ -217,6 +218,7 @@ impl Tx<'_> {
                 .filter(patients::id.eq_any(ids))
                 .order(patients::id)
                 .select(Row::as_select())
+                .kept_for(ids)
                 .load(c))?;
             for row in rows {
                 found.push(row.open(self.master)?);

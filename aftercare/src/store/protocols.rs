@@ -3,6 +3,7 @@
 use diesel::prelude::*;
 use jiff::Timestamp;
 
+use super::kept::Keep as _;
 use super::schema::protocols;
 use super::sql::{At, Count, Json};
 use super::{BATCH, StoreError, Tx, with_conn};
@@ -153,6 +154,7 @@ impl Tx<'_> {
             found.append(&mut with_conn!(self, |c| protocols::table
                 .filter(protocols::id.eq_any(ids))
                 .select(ProtocolRecord::as_select())
+                .kept_for(ids)
                 .load(c))?);
         }
         Ok(found)

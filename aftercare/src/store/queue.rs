@@ -15,6 +15,7 @@ use diesel::sql_types::{BigInt, Nullable, Text};
 use jiff::Timestamp;
 
 use super::conn::Conn;
+use super::kept::Keep as _;
 use super::reminders::Reminder;
 use super::sql::{At, Doc, Id, Instant, MaybeSaid};
 use super::{StoreError, Tx, with_conn};
@@ -127,6 +128,7 @@ impl Tx<'_> {
             .bind::<BigInt, _>(limit)
             .bind::<Id, _>(lease)
             .bind::<Instant, _>(At(lease_until))
+            .kept()
             .load(c))?;
         claimed.sort_by_key(|reminder| (reminder.attempt_at, reminder.id));
         Ok(claimed)
@@ -223,7 +225,7 @@ impl Tx<'_> {
                     .bind::<Nullable<Instant>, _>(sent_at.map(At))
                     .bind::<Nullable<Doc>, _>(MaybeSaid::from(completion.said.clone()));
             }
-            query.load(c)
+            query.kept_for(completions).load(c)
         })
     }
 
@@ -243,6 +245,7 @@ impl Tx<'_> {
         let now = At(self.now);
         let retry: Option<Next> = with_conn!(self, |c| sql_query(RETRY)
             .bind::<Instant, _>(now)
+            .kept()
             .get_result(c)
             .optional())?;
         Ok(first.into_iter().chain(retry.map(|retry| retry.next)).min())
@@ -254,7 +257,8 @@ impl Tx<'_> {
                AND clinic_id NOT IN (SELECT id FROM clinics WHERE paused)
                AND NOT EXISTS (SELECT 1 FROM server WHERE sending_paused)
              ORDER BY attempt_at, id LIMIT 1";
-        let first: Option<Next> = with_conn!(self, |c| sql_query(FIRST).get_result(c).optional())?;
+        let first: Option<Next> =
+            with_conn!(self, |c| sql_query(FIRST).kept().get_result(c).optional())?;
         Ok(first.map(|first| first.next))
     }
 }

@@ -5,6 +5,7 @@ use diesel::upsert::excluded;
 use jiff::Timestamp;
 
 use super::conn::Conn;
+use super::kept::Keep as _;
 use super::schema::reminders;
 use super::sql::{At, Count, Json, MaybeAt, MaybeSaid};
 use super::{BATCH, StoreError, Tx, with_conn};
@@ -139,6 +140,7 @@ impl Tx<'_> {
                 .filter(reminders::patient_id.eq_any(patients))
                 .order((reminders::patient_id, reminders::due_at, reminders::id))
                 .select(Reminder::as_select())
+                .kept_for(patients)
                 .load(c))?);
         }
         Ok(found)

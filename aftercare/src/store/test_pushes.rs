@@ -9,6 +9,7 @@ use diesel::sql_types::BigInt;
 use diesel::upsert::excluded;
 use jiff::Timestamp;
 
+use super::kept::Keep as _;
 use super::queue::Outcome;
 use super::schema::test_pushes;
 use super::sql::{At, Count, Id, Instant, MaybeAt};
@@ -188,6 +189,7 @@ impl Tx<'_> {
             .bind::<BigInt, _>(limit)
             .bind::<Id, _>(lease)
             .bind::<Instant, _>(At(lease_until))
+            .kept()
             .load(c))
     }
 
@@ -266,6 +268,7 @@ impl Tx<'_> {
         let now = At(self.now);
         let first: Option<Next> = with_conn!(self, |c| sql_query(FIRST)
             .bind::<Instant, _>(now)
+            .kept()
             .get_result(c)
             .optional())?;
         Ok(first.map(|first| first.next))

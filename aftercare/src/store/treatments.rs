@@ -6,6 +6,7 @@ use std::fmt;
 use diesel::prelude::*;
 use jiff::Timestamp;
 
+use super::kept::Keep as _;
 use super::patients::Patient;
 use super::schema::{patients, treatments};
 use super::sql::{At, Json, MaybeAt};
@@ -403,6 +404,7 @@ impl Tx<'_> {
                 .filter(treatments::patient_id.eq_any(of))
                 .order((treatments::patient_id, treatments::completed_at, treatments::id))
                 .select((Row::as_select(), patients::key_wrapped))
+                .kept_for(of)
                 .load(c))?;
             for found in found {
                 all.push(self.open_treatment(found)?);
