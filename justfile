@@ -35,6 +35,12 @@ fcm-faults REMINDERS="10000":
     AFTERCARE_FCM_FAULTS={{REMINDERS}} \
         cargo test --config .ci/optimised.toml --test simulation faults -- --nocapture
 
+# How fast what is due leaves, beside other queues; wants a quiet machine, Node and PostgreSQL
+bench *ARGS:
+    cargo build --release --workspace
+    cd tests/bench/peers && npm install --no-package-lock --no-audit --no-fund --silent
+    target/release/aftercare-bench drain {{ARGS}}
+
 # Write the golden timelines anew; read the difference before committing it
 golden:
     UPDATE_GOLDEN=1 cargo test -p aftercare --test planner golden

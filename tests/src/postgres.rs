@@ -45,9 +45,7 @@ cp ca.pem server.pem server.key data/ && chmod 600 data/server.key
 start() {
     "$BIN/postgres" -D data -p "$PORT" -k "$FOLDER" -c listen_addresses=127.0.0.1 \
         -c ssl=on -c ssl_cert_file=server.pem -c ssl_key_file=server.key \
-        -c fsync=off -c full_page_writes=off -c synchronous_commit=off \
-        -c max_connections=300 -c shared_buffers=64MB \
-        -c deadlock_timeout=100ms -c log_line_prefix='%d ' >>log 2>&1 </dev/null &
+        -c max_connections=300 -c log_line_prefix='%d ' $SETTINGS >>log 2>&1 </dev/null &
     server=$!
     until grep -qs '^ready' data/postmaster.pid; do
         kill -0 $server 2>/dev/null || { cat log >&2; exit 1; }
@@ -65,6 +63,10 @@ done
 kill -QUIT $server
 wait $server
 "#;
+
+/// For tests: quick, and careless of what a power cut would do.
+const CARELESS: &str = "-c fsync=off -c full_page_writes=off -c synchronous_commit=off \
+     -c shared_buffers=64MB -c deadlock_timeout=100ms";
 
 /// A database that holds the migrated schema and nothing else; no master key is noted in it yet.
 #[derive(Debug)]
@@ -135,6 +137,35 @@ impl TestDatabase {
         restored
     }
 
+    /// A copy of it as it is now; nobody may be connected.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        copy_of(self.cluster, &self.name)
+    }
+
+    /// An empty database on the same server.
+    #[must_use]
+    pub fn empty_beside(&self) -> Self {
+        let name = fresh_name();
+        self.cluster.execute("postgres", &format!("CREATE DATABASE {name}"));
+        Self { cluster: self.cluster, name }
+    }
+
+    /// Drops it, whoever is connected.
+    pub fn drop_it(self) {
+        self.cluster.execute("postgres", &format!("DROP DATABASE {} WITH (FORCE)", self.name));
+    }
+
+    /// The server's process.
+    ///
+    /// # Panics
+    /// When the server has not said so.
+    #[must_use]
+    pub fn server_pid(&self) -> u32 {
+        let file = self.cluster.folder.join("data/postmaster.pid");
+        fs::read_to_string(file).unwrap().lines().next().unwrap().parse().unwrap()
+    }
+
     /// Stops the server, as its operator would to restart it: sessions are ended, nothing
     /// committed is lost. For a database of [`on_its_own_server`] only.
     pub fn stop_server(&self) {
@@ -167,7 +198,7 @@ impl TestDatabase {
 #[must_use]
 pub fn database() -> Option<TestDatabase> {
     static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();
-    CLUSTER.get_or_init(start).as_ref().map(copy_template)
+    CLUSTER.get_or_init(|| start(CARELESS)).as_ref().map(copy_template)
 }
 
 /// As [`database`], on a server that no other test uses, so that it can be stopped.
@@ -176,7 +207,16 @@ pub fn database() -> Option<TestDatabase> {
 /// As [`database`].
 #[must_use]
 pub fn on_its_own_server() -> Option<TestDatabase> {
-    start().map(|cluster| copy_template(Box::leak(Box::new(cluster))))
+    start(CARELESS).map(|cluster| copy_template(Box::leak(Box::new(cluster))))
+}
+
+/// As [`on_its_own_server`], on a server as PostgreSQL comes: what is committed is on the disk.
+///
+/// # Panics
+/// As [`database`].
+#[must_use]
+pub fn on_a_durable_server() -> Option<TestDatabase> {
+    start("").map(|cluster| copy_template(Box::leak(Box::new(cluster))))
 }
 
 fn fresh_name() -> String {
@@ -185,12 +225,16 @@ fn fresh_name() -> String {
 }
 
 fn copy_template(cluster: &'static Cluster) -> TestDatabase {
+    copy_of(cluster, TEMPLATE)
+}
+
+fn copy_of(cluster: &'static Cluster, template: &str) -> TestDatabase {
     let name = fresh_name();
-    cluster.execute("postgres", &format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE}"));
+    cluster.execute("postgres", &format!("CREATE DATABASE {name} TEMPLATE {template}"));
     TestDatabase { cluster, name }
 }
 
-fn start() -> Option<Cluster> {
+fn start(settings: &str) -> Option<Cluster> {
     let Some(bin) = find_binaries() else {
         let missing = format!("no PostgreSQL (initdb and postgres, {OLDEST} or newer) was found");
         assert!(
@@ -203,7 +247,8 @@ fn start() -> Option<Cluster> {
         return None;
     };
     remove_stale();
-    let cluster = (0..ATTEMPTS).find_map(|_| Cluster::start(&bin)).expect("PostgreSQL must start");
+    let cluster =
+        (0..ATTEMPTS).find_map(|_| Cluster::start(&bin, settings)).expect("PostgreSQL must start");
     cluster.make_template();
     Some(cluster)
 }
@@ -276,7 +321,7 @@ struct Cluster {
 
 impl Cluster {
     /// One attempt; `None` when the server did not come up, as when its port was taken meanwhile.
-    fn start(bin: &Path) -> Option<Self> {
+    fn start(bin: &Path, settings: &str) -> Option<Self> {
         let folder = tempfile::Builder::new().prefix(PREFIX).tempdir().unwrap().keep();
         let lock = fs::File::create(folder.join("lock")).unwrap();
         lock.lock().unwrap();
@@ -295,6 +340,7 @@ impl Cluster {
         let mut command = Command::new("sh");
         command.args(["-c", WATCHER]).process_group(0).current_dir("/");
         command.env("BIN", bin).env("FOLDER", &folder).env("PORT", port.to_string());
+        command.env("SETTINGS", settings);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         if let Some((uid, gid)) = user {
             command.uid(uid).gid(gid);

@@ -86,11 +86,11 @@ fn gather(
     clinic_ids.dedup();
     let clinics: HashMap<_, _> =
         tx.clinics_by_id(&clinic_ids)?.into_iter().map(|clinic| (clinic.id, clinic)).collect();
-    let treatments = tx.treatments_of(&ids)?;
+    let treatments = tx.treatments_of(&patients)?;
     let protocol_ids: Vec<_> = treatments.iter().map(|treatment| treatment.protocol_id).collect();
     let protocols = protocols::by_id(tx, &protocol_ids)?;
     let mut treatments = group(treatments, |treatment| treatment.patient_id);
-    let mut devices = group(tx.devices_of(&ids)?, |device| device.patient_id);
+    let mut devices = group(tx.devices_of(&patients)?, |device| device.patient_id);
     let mut consents = group(tx.consents_of(&ids)?, |consent| consent.patient_id);
     let mut reminders = group(reminders, |reminder| reminder.patient_id);
     let case = |patient: Patient| {

@@ -2,9 +2,10 @@
 
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::BigInt;
+use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text};
 use jiff::Timestamp;
 
+use super::conn::{Conn, PgConnection};
 use super::kept::Keep as _;
 use super::schema::deliveries;
 use super::sql::{At, Count, Id, Instant, MaybeAt};
@@ -68,6 +69,9 @@ impl Tx<'_> {
     /// # Errors
     /// When the database refuses.
     pub fn insert_deliveries(&mut self, rows: &[Delivery]) -> Result<(), StoreError> {
+        if let Conn::Pg(c) = &mut *self.conn {
+            return insert_at_once(c, rows).map_err(|error| self.refused(error));
+        }
         for rows in rows.chunks(BATCH) {
             with_conn!(self, |c| diesel::insert_into(deliveries::table)
                 .values(rows.to_vec())
@@ -164,4 +168,39 @@ impl Tx<'_> {
         }
         Ok(finished)
     }
+}
+
+/// One array for each column: the statement is the same however many rows there are, so that PostgreSQL
+/// reads and plans it once.
+fn insert_at_once(conn: &mut PgConnection, rows: &[Delivery]) -> QueryResult<()> {
+    const INSERT: &str = "INSERT INTO deliveries (id, reminder_id, patient_id, device_id, attempt, state,
+            status, code, detail, at, retry_at, lease_id, leased_until)
+         SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::integer[], $6::text[],
+            $7::integer[], $8::text[], $9::text[], $10::timestamptz[], $11::timestamptz[], $12::uuid[],
+            $13::timestamptz[])";
+    fn column<T>(rows: &[Delivery], of: impl Fn(&Delivery) -> T) -> Vec<T> {
+        rows.iter().map(of).collect()
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let inserted = sql_query(INSERT)
+        .bind::<Array<Id>, _>(column(rows, |row| row.id))
+        .bind::<Array<Id>, _>(column(rows, |row| row.reminder_id))
+        .bind::<Array<Id>, _>(column(rows, |row| row.patient_id))
+        .bind::<Array<Id>, _>(column(rows, |row| row.device_id))
+        .bind::<Array<Integer>, _>(column(rows, |row| {
+            i32::try_from(row.attempt).unwrap_or(i32::MAX)
+        }))
+        .bind::<Array<Text>, _>(column(rows, |row| row.state))
+        .bind::<Array<Nullable<Integer>>, _>(column(rows, |row| row.status))
+        .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.code.clone()))
+        .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.detail.clone()))
+        .bind::<Array<Instant>, _>(column(rows, |row| At(row.at)))
+        .bind::<Array<Nullable<Instant>>, _>(column(rows, |row| row.retry_at.map(At)))
+        .bind::<Array<Nullable<Id>>, _>(column(rows, |row| row.lease_id))
+        .bind::<Array<Nullable<Instant>>, _>(column(rows, |row| row.leased_until.map(At)))
+        .kept()
+        .execute(conn);
+    inserted.map(drop)
 }

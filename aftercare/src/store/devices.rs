@@ -1,5 +1,6 @@
 //! Devices: one row for each app installation of a patient, its push address sealed.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use diesel::dsl::{exists, not};
@@ -327,25 +328,29 @@ impl Tx<'_> {
     /// # Errors
     /// When the database refuses, or what is sealed does not open.
     pub fn devices(&mut self, patient: PatientId) -> Result<Vec<Device>, StoreError> {
-        self.devices_of(&[patient])
+        let patient = self.patients_by_id(&[patient])?;
+        self.devices_of(&patient)
     }
 
     /// Every device of many patients, ordered by patient, each patient's last seen first.
     ///
     /// # Errors
     /// As [`Tx::devices`].
-    pub fn devices_of(&mut self, of: &[PatientId]) -> Result<Vec<Device>, StoreError> {
+    pub fn devices_of(&mut self, of: &[Patient]) -> Result<Vec<Device>, StoreError> {
+        let keys: HashMap<PatientId, &DataKey> = of.iter().map(|one| (one.id, &one.key)).collect();
+        let ids: Vec<PatientId> = of.iter().map(|patient| patient.id).collect();
         let mut found = Vec::new();
-        for of in of.chunks(BATCH) {
-            let rows: Vec<(Row, Vec<u8>)> = with_conn!(self, |c| devices::table
-                .inner_join(patients::table)
-                .filter(devices::patient_id.eq_any(of))
+        for ids in ids.chunks(BATCH) {
+            let rows: Vec<Row> = with_conn!(self, |c| devices::table
+                .filter(devices::patient_id.eq_any(ids))
                 .order((devices::patient_id, devices::last_seen_at.desc(), devices::id.desc()))
-                .select((Row::as_select(), patients::key_wrapped))
-                .kept_for(of)
+                .select(Row::as_select())
+                .kept_for(ids)
                 .load(c))?;
-            for (row, wrapped) in rows {
-                found.push(self.open_device(&row, &wrapped)?);
+            for row in rows {
+                if let Some(key) = keys.get(&row.patient_id) {
+                    found.push(row.open(key)?);
+                }
             }
         }
         Ok(found)

@@ -1,8 +1,9 @@
-//! Statements that SQLite prepares once.
+//! Statements that are prepared once.
 //!
 //! Diesel keeps a prepared statement when it can see that its text is always the same. It cannot see that of
 //! SQL that is written out, nor of a list of values, and prepares those anew each time: a quarter of all that
-//! an embedded database had to do. PostgreSQL goes on planning them with the values at hand.
+//! an embedded database had to do. PostgreSQL takes a list as one array, so that its text is the same however
+//! long it is.
 
 use diesel::RunQueryDsl;
 use diesel::pg::Pg;
@@ -10,10 +11,10 @@ use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::result::QueryResult;
 use diesel::sqlite::Sqlite;
 
-/// Longer lists are prepared each time: a connection keeps what it once kept.
+/// Longer lists are prepared each time by SQLite: a connection keeps what it once kept.
 const FEW: usize = 8;
 
-/// A query of which SQLite keeps the prepared statement.
+/// A query of which the prepared statement is kept.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Kept<Q> {
     query: Q,
@@ -61,5 +62,9 @@ impl<Q: QueryFragment<Sqlite>> QueryFragment<Sqlite> for Kept<Q> {
 impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for Kept<Q> {
     fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         self.query.walk_ast(out)
+    }
+
+    fn is_safe_to_cache_prepared(&self, _: &Pg) -> QueryResult<bool> {
+        Ok(true)
     }
 }

@@ -26,9 +26,15 @@ use super::conn::PgConnection;
 const CONNECT: Duration = Duration::from_secs(5);
 
 /// No query of ours takes long; one that does is stuck, and a stuck one must not hold locks.
+///
+/// Every query has its index, and statements live as long as their connection: so each is planned once, and
+/// never, because its tables were small then or looked small by old statistics, to read all of them.
 const SESSION: &str = "SET lock_timeout = '10s';
     SET statement_timeout = '30s';
-    SET idle_in_transaction_session_timeout = '60s';";
+    SET idle_in_transaction_session_timeout = '60s';
+    SET plan_cache_mode = force_generic_plan;
+    SET enable_seqscan = off;
+    SET jit = off;";
 
 /// One database on one server, and the runtime that drives the connections to it.
 pub(super) struct Server {

@@ -11,10 +11,10 @@
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{BigInt, Nullable, Text};
+use diesel::sql_types::{Array, BigInt, Nullable, Text};
 use jiff::Timestamp;
 
-use super::conn::Conn;
+use super::conn::{Conn, PgConnection};
 use super::kept::Keep as _;
 use super::reminders::Reminder;
 use super::sql::{At, Doc, Id, Instant, MaybeSaid};
@@ -180,13 +180,16 @@ impl Tx<'_> {
     }
 
     /// Locks in the order of ids, as re-planning does, so that neither waits for the other in a circle.
-    /// The cross join keeps SQLite from scanning the table.
     fn complete_batch(
         &mut self,
         lease: LeaseId,
         completions: &[Completion],
     ) -> Result<Vec<Changed>, StoreError> {
         let now = At(self.now);
+        if let Conn::Pg(c) = &mut *self.conn {
+            let changed = complete_at_once(c, lease, now, completions);
+            return changed.map_err(|error| self.refused(error));
+        }
         let values: Vec<String> = (0..completions.len())
             .map(|row| {
                 let first = 3 + row * 6;
@@ -195,23 +198,7 @@ impl Tx<'_> {
                 format!("(${id},${state},${reason},${attempt_at},${sent_at},${said})")
             })
             .collect();
-        let sql = format!(
-            "WITH mine AS (SELECT $1 AS lease, $2 AS now),
-             done (id, state, reason, attempt_at, sent_at, said) AS (VALUES {values}),
-             held AS MATERIALIZED (
-                SELECT r.id FROM done CROSS JOIN reminders r
-                WHERE r.id = done.id AND r.state = 'claimed'
-                  AND r.lease_id = (SELECT lease FROM mine) {lock})
-             UPDATE reminders SET state = done.state, reason = done.reason,
-                attempt_at = done.attempt_at, sent_at = coalesce(done.sent_at, reminders.sent_at),
-                said = coalesce(done.said, reminders.said),
-                lease_id = NULL, leased_until = NULL, updated_at = (SELECT now FROM mine)
-             FROM done
-             WHERE reminders.id = done.id AND reminders.id IN (SELECT id FROM held)
-             RETURNING reminders.id",
-            values = values.join(","),
-            lock = self.lock_clause("ORDER BY r.id FOR UPDATE OF r"),
-        );
+        let sql = completing(&format!("VALUES {}", values.join(",")), "");
         with_conn!(self, |c: Db| {
             let mut query =
                 sql_query(&sql).into_boxed::<Db>().bind::<Id, _>(lease).bind::<Instant, _>(now);
@@ -261,4 +248,56 @@ impl Tx<'_> {
             with_conn!(self, |c| sql_query(FIRST).kept().get_result(c).optional())?;
         Ok(first.map(|first| first.next))
     }
+}
+
+/// The statement that completes what `done` lists, as far as it is still held; `lock` locks it.
+///
+/// Each join has one way only, by the key of reminders: neither engine knows how much `done` lists, and
+/// PostgreSQL would go through it once for every row. The cross join does the same for SQLite.
+fn completing(done: &str, lock: &str) -> String {
+    format!(
+        "WITH mine AS (SELECT $1 AS lease, $2 AS now),
+         done (id, state, reason, attempt_at, sent_at, said) AS ({done}),
+         held AS MATERIALIZED (
+            SELECT done.* FROM done CROSS JOIN reminders r
+            WHERE r.id = done.id AND r.state = 'claimed'
+              AND r.lease_id = (SELECT lease FROM mine) {lock})
+         UPDATE reminders SET state = held.state, reason = held.reason,
+            attempt_at = held.attempt_at, sent_at = coalesce(held.sent_at, reminders.sent_at),
+            said = coalesce(held.said, reminders.said),
+            lease_id = NULL, leased_until = NULL, updated_at = (SELECT now FROM mine)
+         FROM held
+         WHERE reminders.id = held.id
+         RETURNING reminders.id"
+    )
+}
+
+/// One array for each column: the statement is the same however many rows there are, so that PostgreSQL
+/// reads and plans it once.
+fn complete_at_once(
+    conn: &mut PgConnection,
+    lease: LeaseId,
+    now: At,
+    completions: &[Completion],
+) -> QueryResult<Vec<Changed>> {
+    const DONE: &str = "SELECT * FROM unnest($3::uuid[], $4::text[], $5::text[], $6::timestamptz[], \
+         $7::timestamptz[], $8::jsonb[])";
+    let columns: Vec<Columns> = completions.iter().map(|one| one.outcome.columns()).collect();
+    let ids: Vec<ReminderId> = completions.iter().map(|one| one.id).collect();
+    let said = completions.iter().map(|one| MaybeSaid::from(one.said.clone()));
+    sql_query(completing(DONE, "ORDER BY r.id FOR UPDATE OF r"))
+        .bind::<Id, _>(lease)
+        .bind::<Instant, _>(now)
+        .bind::<Array<Id>, _>(ids)
+        .bind::<Array<Text>, _>(columns.iter().map(|row| row.0).collect::<Vec<_>>())
+        .bind::<Array<Text>, _>(columns.iter().map(|row| row.1).collect::<Vec<_>>())
+        .bind::<Array<Nullable<Instant>>, _>(instants(columns.iter().map(|row| row.2)))
+        .bind::<Array<Nullable<Instant>>, _>(instants(columns.iter().map(|row| row.3)))
+        .bind::<Array<Nullable<Doc>>, _>(said.collect::<Vec<_>>())
+        .kept()
+        .load(conn)
+}
+
+fn instants(all: impl Iterator<Item = Option<Timestamp>>) -> Vec<Option<At>> {
+    all.map(|at| at.map(At)).collect()
 }

@@ -1,6 +1,6 @@
 //! Treatments: one row for each session-done event, found again by the event's id.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 use diesel::prelude::*;
@@ -389,25 +389,29 @@ impl Tx<'_> {
     /// # Errors
     /// As [`Tx::treatment_by_event`].
     pub fn treatments(&mut self, patient: PatientId) -> Result<Vec<Treatment>, StoreError> {
-        self.treatments_of(&[patient])
+        let patient = self.patients_by_id(&[patient])?;
+        self.treatments_of(&patient)
     }
 
     /// Every treatment of many patients, voided ones too, ordered by patient and completion.
     ///
     /// # Errors
     /// As [`Tx::treatment_by_event`].
-    pub fn treatments_of(&mut self, of: &[PatientId]) -> Result<Vec<Treatment>, StoreError> {
+    pub fn treatments_of(&mut self, of: &[Patient]) -> Result<Vec<Treatment>, StoreError> {
+        let keys: HashMap<PatientId, &DataKey> = of.iter().map(|one| (one.id, &one.key)).collect();
+        let ids: Vec<PatientId> = of.iter().map(|patient| patient.id).collect();
         let mut all = Vec::new();
-        for of in of.chunks(BATCH) {
-            let found: Vec<(Row, Vec<u8>)> = with_conn!(self, |c| treatments::table
-                .inner_join(patients::table)
-                .filter(treatments::patient_id.eq_any(of))
+        for ids in ids.chunks(BATCH) {
+            let rows: Vec<Row> = with_conn!(self, |c| treatments::table
+                .filter(treatments::patient_id.eq_any(ids))
                 .order((treatments::patient_id, treatments::completed_at, treatments::id))
-                .select((Row::as_select(), patients::key_wrapped))
-                .kept_for(of)
+                .select(Row::as_select())
+                .kept_for(ids)
                 .load(c))?;
-            for found in found {
-                all.push(self.open_treatment(found)?);
+            for row in rows {
+                if let Some(key) = keys.get(&row.patient_id) {
+                    all.push(row.open(key)?);
+                }
             }
         }
         Ok(all)

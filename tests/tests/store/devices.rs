@@ -54,7 +54,7 @@ async fn an_address_belongs_to_whoever_registered_it_last(bed: Bed) {
             let mut fid = registration("i-2", "t-1");
             fid.address_kind = AddressKind::Fid;
             tx.upsert_device(&patient, &fid)?;
-            let both = tx.devices_of(&[patient.id, neighbour.id])?;
+            let both = tx.devices_of(&[patient, neighbour])?;
             let active = both.iter().filter(|device| device.state == DeviceState::Active).count();
             assert_eq!((both.len(), active), (3, 2));
             Ok::<_, StoreError>(())
@@ -71,7 +71,7 @@ async fn one_address_has_one_device_however_many_register_it(bed: Bed) {
         store.write(move |tx| {
             let patient = make_patient(tx, clinic.id, &format!("P-{n}"))?;
             tx.upsert_device(&patient, &registration("i", "shared"))?;
-            Ok::<_, StoreError>(patient.id)
+            Ok::<_, StoreError>(patient)
         })
     });
     let patients: Vec<_> = join_all(registrations).await.into_iter().map(Result::unwrap).collect();

@@ -103,6 +103,7 @@ fn happening(item: Item, outcome: &Outcome) -> Option<Happening> {
 fn unpark(tx: &mut Tx<'_>, parked: &[Item]) -> Result<(), StoreError> {
     let patients: BTreeSet<PatientId> = parked.iter().map(|item| item.patient).collect();
     let patients: Vec<PatientId> = patients.into_iter().collect();
+    let patients = tx.patients_by_id(&patients)?;
     let devices = tx.devices_of(&patients)?;
     let reached: BTreeSet<PatientId> =
         devices.iter().filter(|device| reachable(device)).map(|device| device.patient_id).collect();
