@@ -68,3 +68,61 @@ impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for Kept<Q> {
         Ok(true)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use diesel::connection::InstrumentationEvent;
+    use diesel::prelude::*;
+    use diesel::sql_query;
+    use diesel::sql_types::BigInt;
+
+    use super::*;
+
+    diesel::table! {
+        numbers (n) {
+            n -> BigInt,
+        }
+    }
+
+    /// How many statements a connection keeps.
+    fn kept_by(run: impl FnOnce(&mut SqliteConnection)) -> usize {
+        let mut conn = SqliteConnection::establish(":memory:").unwrap();
+        sql_query("CREATE TABLE numbers (n INTEGER PRIMARY KEY)").execute(&mut conn).unwrap();
+        let kept = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&kept);
+        conn.set_instrumentation(move |event: InstrumentationEvent<'_>| {
+            if matches!(event, InstrumentationEvent::CacheQuery { .. }) {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        run(&mut conn);
+        kept.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn what_is_written_out_is_prepared_once() {
+        let kept = kept_by(|conn| {
+            for n in 0..3 {
+                let insert = sql_query("INSERT INTO numbers VALUES ($1)").bind::<BigInt, _>(n);
+                assert_eq!(insert.kept().execute(conn), Ok(1));
+            }
+            assert_eq!(numbers::table.count().get_result(conn), Ok(3_i64));
+        });
+        assert_eq!(kept, 2, "the counting, too");
+    }
+
+    #[test]
+    fn short_lists_are_prepared_once_for_each_length_and_long_ones_each_time() {
+        let kept = kept_by(|conn| {
+            for end in [1, 2, 2, 50, 60, 60] {
+                let some: Vec<i64> = (0..end).collect();
+                let found = numbers::table.select(numbers::n).filter(numbers::n.eq_any(&some));
+                assert_eq!(found.kept_for(&some).load::<i64>(conn), Ok(Vec::new()));
+            }
+        });
+        assert_eq!(kept, 2);
+    }
+}

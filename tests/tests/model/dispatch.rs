@@ -110,7 +110,10 @@ impl Stage<'_> {
             if row.state != State::Planned || row.due > now {
                 return Err(format!("{key:?} is claimed: {row:?}"));
             }
-            self.due.insert(key.clone(), self.model.is_due(&key, now));
+            // Whether it would wake somebody counts when it leaves: by then they may be somewhere else.
+            let wakes = self.model.wakes_somebody(row, now);
+            let due = if wakes { Ok(()) } else { self.model.is_due(&key, now) };
+            self.due.insert(key.clone(), due);
             claimed.push(key);
         }
         for key in claimed {

@@ -133,3 +133,65 @@ fn a_correction_that_is_held_ends_as_what_it_is_when_something_else_is_planned_a
     ];
     holds("2027-01-30T19:51:07Z", steps);
 }
+
+#[test]
+fn of_two_sessions_with_one_end_the_earlier_one_is_corrected() {
+    // The first that was recorded is the later one by now; nothing can be said of either in quiet hours.
+    let event = |zone, moved, days| Step::Event {
+        which: 0,
+        ago: 15,
+        moved,
+        zone,
+        areas: None,
+        booked_in_days: Some(days),
+        voids: false,
+    };
+    let lisbon = Some("Europe/Lisbon");
+    let steps = vec![
+        phone(0, "Africa/Cairo"),
+        record(31),
+        record(21),
+        Step::Pass { minutes: 82 },
+        event(lisbon, None, 18),
+        event(None, Some(88), 20),
+        Step::Amend { which: 1, moved: None, zone: lisbon, areas: None },
+    ];
+    holds("2026-10-23T18:15:07Z", steps);
+}
+
+#[test]
+fn what_was_put_off_says_so_wherever_it_was_said() {
+    let zone = Some("America/Santiago");
+    let again = Step::Record { protocol: 0, ago: 30, zone, areas: None, booked_in_days: None };
+    let steps = vec![
+        Step::Clinic { zone: "America/Santiago" },
+        record(21),
+        again,
+        phone(0, "Pacific/Kiritimati"),
+        amend(1, -385),
+        Step::Void { which: 0 },
+        Step::Meanwhile(Box::new(Step::Book { protocol: 2, after: None })),
+        Step::Snooze { which: 16_144_706_019_186_878_433, minutes: 30 },
+        Step::Outage { minutes: 2_000 },
+    ];
+    holds("2027-01-30T11:13:06Z", steps);
+}
+
+#[test]
+fn whoever_has_travelled_out_of_quiet_hours_is_not_woken() {
+    let session = |ago, zone, areas| Step::Record {
+        protocol: 0,
+        ago,
+        zone: Some(zone),
+        areas,
+        booked_in_days: None,
+    };
+    let steps = vec![
+        Step::Clinic { zone: "Asia/Tokyo" },
+        session(6, "America/Santiago", Some(254)),
+        Step::Pass { minutes: 62 },
+        session(16, "Pacific/Pago_Pago", None),
+        Step::Meanwhile(Box::new(phone(0, "Europe/Lisbon"))),
+    ];
+    holds("2026-10-02T15:34:06Z", steps);
+}

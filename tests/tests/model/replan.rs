@@ -21,13 +21,15 @@ impl History {
     pub(crate) fn replan(&mut self, now: Timestamp) -> bool {
         let before = self.rows.clone();
         let Plan { wanted, out } = self.plan(now);
+        // Where each was put off to is read off before anything moves.
+        let put_off: Vec<_> = out.keys().map(|key| self.put_off_to(key)).collect();
         for (key, wanted) in &wanted {
             self.keep(key, wanted);
         }
-        for (key, out) in &out {
+        for ((key, out), put_off) in out.iter().zip(put_off) {
             let over = self.rows.get(key).is_some_and(|row| row.state.is_over());
             if !wanted.contains_key(key) && !over {
-                self.leave_out(key, out);
+                self.leave_out(key, out, put_off);
             }
         }
         before != self.rows
@@ -63,7 +65,7 @@ impl History {
 
     /// Only what is skipped or has expired is worth a row of its own. Why it was left out at the time
     /// stays the reason once it would be too late anyway.
-    fn leave_out(&mut self, key: &Key, out: &Out) {
+    fn leave_out(&mut self, key: &Key, out: &Out, put_off: Option<Timestamp>) {
         let row = self.rows.get(key);
         if row.is_none() && !matches!(out.state, State::Expired | State::Out("skipped")) {
             return;
@@ -82,7 +84,7 @@ impl History {
             use_by: to_micros(out.use_by),
             members: vec![member],
             sent: row.and_then(|row| row.sent.clone()),
-            snoozed: self.put_off_to(key),
+            snoozed: put_off,
         };
         self.rows.insert(key.clone(), row);
     }

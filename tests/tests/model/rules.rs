@@ -32,15 +32,18 @@ impl History {
         Some(rule.until.and_then(|moment| self.moment(session, moment, None)))
     }
 
-    /// When a rule ends: of several sessions the later end, and whose that is; of those only that were
-    /// recorded by then.
+    /// When a rule ends: of several sessions the later end, and whose that is (of equal ends the earlier
+    /// session's); of those only that were recorded by then.
     pub(crate) fn end_known_at(
         &self,
         rule: &str,
         known: Timestamp,
     ) -> Option<(Option<Timestamp>, usize)> {
         let mut longest: Option<(Option<Timestamp>, usize)> = None;
-        for i in (0..self.sessions.len()).filter(|i| self.sessions[*i].recorded_at <= known) {
+        let mut sessions: Vec<usize> =
+            (0..self.sessions.len()).filter(|i| self.sessions[*i].recorded_at <= known).collect();
+        sessions.sort_by_key(|i| (self.sessions[*i].completed_at, *i));
+        for i in sessions {
             let Some(end) = self.end_of(i, rule) else { continue };
             let longer = longest.is_none_or(|(known, _)| lasts(end) > lasts(known));
             longest = if longer { Some((end, i)) } else { longest };
