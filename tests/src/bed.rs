@@ -90,8 +90,13 @@ impl Bed {
 
     /// Another store over the same database, as another process would have it.
     pub async fn again(&self) -> Store {
+        self.again_with(StoreOptions::default()).await
+    }
+
+    /// The same with other options.
+    pub async fn again_with(&self, options: StoreOptions) -> Store {
         let env = self.store.env().clone();
-        Store::open(&self.url, self.master.clone(), env, StoreOptions::default()).await.unwrap()
+        Store::open(&self.url, self.master.clone(), env, options).await.unwrap()
     }
 
     /// What a unit of work comes to that cannot fail.

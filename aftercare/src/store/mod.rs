@@ -28,6 +28,7 @@ mod enrolments;
 mod erasure_file;
 mod erasures;
 mod error;
+mod fail_points;
 mod intake;
 mod kept;
 mod migrate;
@@ -85,6 +86,7 @@ pub use enrolments::Enrolment;
 pub use erasure_file::{ErasureFile, ErasureFileError};
 pub use erasures::{Erasure, ErasureError};
 pub use error::StoreError;
+pub use fail_points::{FailPoints, Side};
 pub use intake::Intake;
 pub use patients::{Patient, PatientsOf, Preferences};
 pub use protocol_moves::ProtocolMove;
@@ -137,11 +139,14 @@ pub struct StoreOptions {
     pub erasures: Option<ErasureFile>,
     /// What units of work wait for; servers' wait for nothing but a connection.
     pub pace: Option<Arc<dyn Pace>>,
+    /// What units of work pass on both sides of their commits; servers' pass nothing.
+    pub fail_points: Option<Arc<dyn FailPoints>>,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { connections: 8, mode: Mode::Blocking, erasures: None, pace: None }
+        let (erasures, pace, fail_points) = (None, None, None);
+        Self { connections: 8, mode: Mode::Blocking, erasures, pace, fail_points }
     }
 }
 
@@ -158,6 +163,7 @@ struct Inner {
     env: Env,
     mode: Mode,
     pace: Option<Arc<dyn Pace>>,
+    fail_points: Option<Arc<dyn FailPoints>>,
     erased: erasures::Erased,
 }
 
@@ -178,10 +184,11 @@ impl Store {
         options: StoreOptions,
     ) -> Result<Self, StoreError> {
         let (readers, writers) = pools(url, &options)?;
-        let StoreOptions { mode, pace, erasures, .. } = options;
+        let StoreOptions { mode, pace, fail_points, erasures, .. } = options;
         let erased = erasures::Erased::new(erasures);
         let master = master.of_database();
-        let store = Self(Arc::new(Inner { readers, writers, master, env, mode, pace, erased }));
+        let inner = Inner { readers, writers, master, env, mode, pace, fail_points, erased };
+        let store = Self(Arc::new(inner));
         store.pending().await?;
         Ok(store)
     }
@@ -370,6 +377,14 @@ impl Inner {
         }
     }
 
+    /// The unit of work `F` passes the fail points, where a test has set any.
+    fn pass<F>(&self, side: Side) -> Result<(), StoreError> {
+        match &self.fail_points {
+            Some(points) => points.pass(std::any::type_name::<F>(), side),
+            None => Ok(()),
+        }
+    }
+
     /// One transaction around `work`.
     fn unit<T, E, F>(&self, access: Access, keep: bool, work: F) -> Result<T, E>
     where
@@ -397,8 +412,10 @@ impl Inner {
                 Err(StoreError::Internal(format!("went on after a failed query: {failure}")).into())
             }
             (Ok(value), None) if keep => {
+                self.pass::<F>(Side::BeforeCommit)?;
                 conn.commit().map_err(StoreError::of_commit)?;
                 pool.put(conn);
+                self.pass::<F>(Side::AfterCommit)?;
                 Ok(value)
             }
             (result, _) => {

@@ -16,7 +16,7 @@ use crate::http::{Answer, Body};
 use crate::stage::{Stage, device, done};
 
 /// Operations that need no token (the contract's list); whatever they open is opened by a secret.
-const PUBLIC: [&str; 10] = [
+pub(crate) const PUBLIC: [&str; 10] = [
     "getHealth",
     "getReadiness",
     "getMetrics",
@@ -40,15 +40,15 @@ const LAST_WORDS: [&str; 1] = ["eraseMe"];
 const TELLS_UNKNOWN: [&str; 1] = ["postMyReceipts"];
 
 /// One operation of the document.
-#[derive(Debug)]
-struct Operation {
-    id: String,
-    method: String,
-    path: String,
+#[derive(Debug, Clone)]
+pub(crate) struct Operation {
+    pub(crate) id: String,
+    pub(crate) method: String,
+    pub(crate) path: String,
     /// Of its body: the first of those that it takes.
-    media_type: Option<String>,
-    clinic: bool,
-    patient: bool,
+    pub(crate) media_type: Option<String>,
+    pub(crate) clinic: bool,
+    pub(crate) patient: bool,
 }
 
 /// A document that any clinic may publish.
@@ -61,7 +61,7 @@ fn own_microneedling() -> Value {
     own
 }
 
-fn operations() -> Vec<Operation> {
+pub(crate) fn operations() -> Vec<Operation> {
     let document = aftercare_api::openapi_document("http://localhost");
     let paths = document["paths"].as_object().unwrap();
     let all = paths.iter().flat_map(|(path, item)| {
@@ -85,13 +85,13 @@ fn operations() -> Vec<Operation> {
 
 /// Somebody's objects, by the names that a request can give them.
 #[derive(Debug, Clone)]
-struct Target {
-    reference: String,
-    treatment: String,
-    reminder: String,
-    installation: String,
-    signing_secret: String,
-    webhook: String,
+pub(crate) struct Target {
+    pub(crate) reference: String,
+    pub(crate) treatment: String,
+    pub(crate) reminder: String,
+    pub(crate) installation: String,
+    pub(crate) signing_secret: String,
+    pub(crate) webhook: String,
 }
 
 impl Target {
@@ -109,7 +109,7 @@ impl Target {
     }
 
     /// The operation's path, naming these objects.
-    fn path(&self, operation: &Operation) -> String {
+    pub(crate) fn path(&self, operation: &Operation) -> String {
         let mut filled = String::new();
         let mut rest = operation.path.as_str();
         while let Some((before, after)) = rest.split_once('{') {
@@ -138,7 +138,7 @@ impl Target {
     }
 
     /// The operation's body, naming these objects.
-    fn body(&self, operation: &Operation, stage: &Stage) -> Option<Value> {
+    pub(crate) fn body(&self, operation: &Operation, stage: &Stage) -> Option<Value> {
         let body = match operation.id.as_str() {
             "createPatient" | "putPatient" => json!({"time_zone": "Europe/Lisbon"}),
             "receiveEvents" => json!({
@@ -189,9 +189,9 @@ impl Target {
 }
 
 /// Somebody with an app of their own.
-struct Person {
-    objects: Target,
-    token: String,
+pub(crate) struct Person {
+    pub(crate) objects: Target,
+    pub(crate) token: String,
 }
 
 /// Callers without business there, and the stage they act on.
@@ -230,7 +230,7 @@ async fn revoke(stage: &Stage, token: &str) {
 
 impl Person {
     /// A patient of the clinic behind `clinic`, treated twenty minutes ago, first reminder sent.
-    async fn new(stage: &Stage, clinic: &str, name: &str) -> Self {
+    pub(crate) async fn new(stage: &Stage, clinic: &str, name: &str) -> Self {
         let call = async |method, path: &str, body: Body<'_>| {
             stage.http.call(method, path, Some(clinic), body).await
         };

@@ -26,6 +26,7 @@ mod canaries;
 mod clinics;
 mod commands;
 mod course;
+mod crash_points;
 mod database;
 mod desk;
 mod disk;

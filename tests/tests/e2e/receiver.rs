@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use base64::Engine as _;
@@ -64,6 +65,8 @@ pub(crate) enum Reply {
     Status(u16),
     /// Read, and the connection cut.
     Nothing,
+    /// 200, after a while.
+    Late(Duration),
     /// See there.
     Redirect(String),
 }
@@ -112,6 +115,11 @@ impl Receiver {
         std::mem::take(&mut self.received.lock().unwrap())
     }
 
+    /// Whether anything came since then.
+    pub(crate) fn has_any(&self) -> bool {
+        !self.received.lock().unwrap().is_empty()
+    }
+
     /// The same in short.
     pub(crate) fn lines(&self) -> Vec<String> {
         self.take().iter().map(Received::line).collect()
@@ -138,6 +146,10 @@ impl Receiver {
         let (status, more) = match reply {
             Reply::Nothing => return None,
             Reply::Status(status) => (status, String::new()),
+            Reply::Late(after) => {
+                tokio::time::sleep(after).await;
+                (200, String::new())
+            }
             Reply::Redirect(to) => (307, format!("location: {to}\r\n")),
         };
         let answer = format!(

@@ -75,7 +75,11 @@ impl Stage {
 
     /// Another API server on the same database, as another process would be; it runs as long as the test's runtime.
     pub(crate) async fn another_server(&self) -> (ApiHandle, Http) {
-        let store = self.bed.again().await;
+        self.server_over(self.bed.again().await).await
+    }
+
+    /// The same over a store that is already open.
+    pub(crate) async fn server_over(&self, store: Store) -> (ApiHandle, Http) {
         let server = api(store, Some(self.api.public_url().to_owned())).await;
         let http = Http(server.addr());
         (server, http)
@@ -88,7 +92,12 @@ impl Stage {
 
     /// Another scheduler on the same database and FCM, as another process would have it.
     pub(crate) async fn another_scheduler(&self) -> SchedulerHandle {
-        Scheduler::start(self.bed.again().await, scheduling(&self.fcm)).unwrap()
+        self.scheduler_over(self.bed.again().await)
+    }
+
+    /// The same over a store that is already open.
+    pub(crate) fn scheduler_over(&self, store: Store) -> SchedulerHandle {
+        Scheduler::start(store, scheduling(&self.fcm)).unwrap()
     }
 
     pub(crate) fn now(&self) -> Timestamp {
