@@ -41,6 +41,14 @@ bench *ARGS:
     cd tests/bench/peers && npm install --no-package-lock --no-audit --no-fund --silent
     target/release/aftercare-bench drain {{ARGS}}
 
+# Kill the real binary so often under load, and judge from outside: on SQLite, then three replicas on PostgreSQL, whose
+# server crashes and whose replicas stand still for longer than their leases, too (0 leaves an engine out)
+storm KILLS="1000" REPLICAS="300" CRASHES="100" STOPS="100" SEED="1":
+    cargo build
+    AFTERCARE_STORM_SQLITE_KILLS={{KILLS}} AFTERCARE_STORM_POSTGRES_KILLS={{REPLICAS}} \
+        AFTERCARE_STORM_CRASHES={{CRASHES}} AFTERCARE_STORM_STOPS={{STOPS}} AFTERCARE_STORM_SEED={{SEED}} \
+        cargo test --test e2e storm -- --nocapture --test-threads 1
+
 # Write the golden timelines anew; read the difference before committing it
 golden:
     UPDATE_GOLDEN=1 cargo test -p aftercare --test planner golden

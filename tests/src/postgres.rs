@@ -31,24 +31,44 @@ const OLDEST: u32 = 15;
 const TEMPLATE: &str = "aftercare_template";
 /// How the folders of clusters begin.
 const PREFIX: &str = "aftercare-test-postgres-";
+/// Small, and nothing waits for the disk: what a crash would lose is a test's.
+const CARELESS: &str = "-c fsync=off -c full_page_writes=off -c synchronous_commit=off \
+     -c shared_buffers=64MB -c deadlock_timeout=100ms";
 /// How often a port that somebody else took meanwhile is given up for another.
 const ATTEMPTS: u32 = 5;
 
-/// Starts the server and says `ready`; stops and starts it again when told to, with a word for each;
-/// at the end of its input stops the server and tidies up.
+/// Starts the server and says `ready`; stops it, starts it, or kills and starts it when told to, with a word for
+/// each; at the end of its input stops the server and tidies up.
 const WATCHER: &str = r#"
 trap '' INT TERM HUP
 trap 'cd /; rm -rf "$FOLDER"' EXIT
 cd "$FOLDER" || exit 1
 "$BIN/initdb" -D data -U postgres -A trust -E UTF8 --locale=C -N >log 2>&1 || { cat log >&2; exit 1; }
 cp ca.pem server.pem server.key data/ && chmod 600 data/server.key
-start() {
+boot() {
     "$BIN/postgres" -D data -p "$PORT" -k "$FOLDER" -c listen_addresses=127.0.0.1 \
         -c ssl=on -c ssl_cert_file=server.pem -c ssl_key_file=server.key \
         -c max_connections=300 -c log_line_prefix='%d ' $SETTINGS >>log 2>&1 </dev/null &
     server=$!
-    until grep -qs '^ready' data/postmaster.pid; do
+}
+ready() {
+    [ "$(head -n 1 data/postmaster.pid 2>/dev/null)" = $server ] && grep -qs '^ready' data/postmaster.pid
+}
+start() {
+    boot
+    until ready; do
         kill -0 $server 2>/dev/null || { cat log >&2; exit 1; }
+        sleep 0.05
+    done
+    echo ready
+}
+# The processes that it leaves behind end by themselves; until then no other may start.
+crash() {
+    kill -KILL $server
+    wait $server 2>/dev/null
+    boot
+    until ready; do
+        kill -0 $server 2>/dev/null || boot
         sleep 0.05
     done
     echo ready
@@ -58,15 +78,12 @@ while read -r word; do
     case $word in
         stop) kill -INT $server; wait $server; echo stopped ;;
         start) start ;;
+        crash) crash ;;
     esac
 done
 kill -QUIT $server
 wait $server
 "#;
-
-/// For tests: quick, and careless of what a power cut would do.
-const CARELESS: &str = "-c fsync=off -c full_page_writes=off -c synchronous_commit=off \
-     -c shared_buffers=64MB -c deadlock_timeout=100ms";
 
 /// A database that holds the migrated schema and nothing else; no master key is noted in it yet.
 #[derive(Debug)]
@@ -177,6 +194,12 @@ impl TestDatabase {
         self.cluster.tell("start", "ready");
     }
 
+    /// Kills the server, as a fault of its own would, and starts it again. For a database of
+    /// [`durable_server`] only: others lose what they acknowledged last.
+    pub fn crash_server(&self) {
+        self.cluster.tell("crash", "ready");
+    }
+
     /// Runs statements as the superuser, in this database.
     pub fn execute(&self, sql: &str) {
         self.cluster.execute(&self.name, sql);
@@ -210,12 +233,13 @@ pub fn on_its_own_server() -> Option<TestDatabase> {
     start(CARELESS).map(|cluster| copy_template(Box::leak(Box::new(cluster))))
 }
 
-/// As [`on_its_own_server`], on a server as PostgreSQL comes: what is committed is on the disk.
+/// As [`on_its_own_server`], with PostgreSQL's own settings of what a commit waits for: what it has
+/// acknowledged is there after a crash.
 ///
 /// # Panics
 /// As [`database`].
 #[must_use]
-pub fn on_a_durable_server() -> Option<TestDatabase> {
+pub fn durable_server() -> Option<TestDatabase> {
     start("").map(|cluster| copy_template(Box::leak(Box::new(cluster))))
 }
 

@@ -3,7 +3,7 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use aftercare_tests::postgres::{TestDatabase, on_a_durable_server};
+use aftercare_tests::postgres::{TestDatabase, durable_server};
 use clap::ValueEnum as _;
 
 use crate::contestants::Contestant;
@@ -37,7 +37,7 @@ pub(crate) fn run(args: &Args) {
     let keys = Keys::make();
     let everybody =
         if args.only.is_empty() { Contestant::value_variants() } else { args.only.as_slice() };
-    let seeded = on_a_durable_server().expect("PostgreSQL");
+    let seeded = durable_server().expect("PostgreSQL");
     let began = Instant::now();
     in_runtime(seed::patients(&seeded.url(), &keys.master(), args.count));
     eprintln!("{} patients made in {:.0} s", args.count, began.elapsed().as_secs_f64());
