@@ -8,7 +8,7 @@ use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 
 use super::chart::Chart;
-use super::quiet::around;
+use super::quiet::{around, exempt, quiet_hours};
 use super::step::Candidate;
 use super::{Key, Member, Planned, ReminderState, ShiftCause, Standing};
 use crate::ids::TreatmentId;
@@ -154,7 +154,11 @@ impl Pacer<'_> {
             && !next.queued
             && first.snoozed_until() == next.snoozed_until()
             && next.due_at.duration_since(first.due_at) <= window
-            && self.speaks_at(next, first.due_at)
+            && self.may_be_said(next, first.due_at)
+    }
+
+    fn may_be_said(&self, bundle: &Bundle, at: Timestamp) -> bool {
+        self.speaks_at(bundle, at) && self.audible(bundle, at)
     }
 
     fn speaks_at(&self, bundle: &Bundle, at: Timestamp) -> bool {
@@ -174,8 +178,7 @@ impl Pacer<'_> {
             if let Some(to) = near.and_then(|at| at.checked_add(gap).ok())
                 && bundle.movable()
                 && bundle.use_by().is_some_and(|use_by| to < use_by)
-                && self.audible(bundle, to)
-                && self.speaks_at(bundle, to)
+                && self.may_be_said(bundle, to)
             {
                 bundle.due_at = to;
                 for step in &mut bundle.steps {
@@ -187,11 +190,14 @@ impl Pacer<'_> {
         bundles.sort_by_key(|bundle| bundle.due_at);
     }
 
+    /// Whether quiet hours leave it there, or let it be moved there: each step keeps to its own protocol's.
     fn audible(&self, bundle: &Bundle, at: Timestamp) -> bool {
-        let usual = bundle.pacing().map(|pacing| pacing.quiet_hours);
-        let person = &self.chart.facts.person;
-        let quiet = person.quiet_hours.or(usual);
-        quiet.is_none_or(|quiet| around(quiet, &person.zone, at).is_none())
+        let facts = self.chart.facts;
+        let quiet = |step: &Candidate| {
+            let hours = quiet_hours(facts, step.treatment);
+            !exempt(step.treatment, step.step) && around(hours, &facts.person.zone, at).is_some()
+        };
+        at == bundle.due_at || !bundle.steps.iter().any(quiet)
     }
 
     /// While a local day has more reminders than it should, its two nearest neighbours are said
@@ -228,7 +234,7 @@ impl Pacer<'_> {
             let [first, next] = pair else { return None };
             let fixed = first.queued || first.snoozed_until().is_some();
             let alike = first.corrects == next.corrects;
-            let may = next.movable() && !fixed && alike && self.speaks_at(next, first.due_at);
+            let may = next.movable() && !fixed && alike && self.may_be_said(next, first.due_at);
             may.then(|| (next.due_at.duration_since(first.due_at), place + 1))
         });
         pairs.min().map(|(_, later)| later)

@@ -109,9 +109,8 @@ mod tests {
                 let insert = sql_query("INSERT INTO numbers VALUES ($1)").bind::<BigInt, _>(n);
                 assert_eq!(insert.kept().execute(conn), Ok(1));
             }
-            assert_eq!(numbers::table.count().get_result(conn), Ok(3_i64));
         });
-        assert_eq!(kept, 2, "the counting, too");
+        assert_eq!(kept, 1);
     }
 
     #[test]

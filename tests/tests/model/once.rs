@@ -195,3 +195,24 @@ fn whoever_has_travelled_out_of_quiet_hours_is_not_woken() {
     ];
     holds("2026-10-02T15:34:06Z", steps);
 }
+
+#[test]
+fn each_protocol_s_quiet_hours_hold_for_what_is_said_with_another_s() {
+    // The clinic's new version has longer quiet hours, and the patient too many reminders on one day.
+    let session = |ago, zone, areas| Step::Record {
+        protocol: 0,
+        ago,
+        zone: Some(zone),
+        areas,
+        booked_in_days: None,
+    };
+    let steps = vec![
+        phone(0, "Australia/Lord_Howe"),
+        session(38, "Pacific/Pago_Pago", Some(384)),
+        Step::Exercise { hour: Some(22) },
+        Step::Publish { variant: 2 },
+        session(271, "America/Santiago", None),
+        Step::Pass { minutes: 39_568 },
+    ];
+    holds("2026-10-23T15:51:07Z", steps);
+}

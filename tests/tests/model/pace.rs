@@ -89,7 +89,7 @@ impl History {
                     && !next.queued()
                     && first.put_off_to() == next.put_off_to()
                     && next.due.duration_since(first.due) <= window
-                    && self.all_speak(&next, first.due)
+                    && self.may_come(&next, first.due)
             };
             match before.filter(near) {
                 Some(first) => first.steps.extend(next.steps),
@@ -121,7 +121,7 @@ impl History {
                     next.movable()
                         && !fixed
                         && first.corrects() == next.corrects()
-                        && self.all_speak(next, first.due)
+                        && self.may_come(next, first.due)
                 };
                 let later = today.iter().skip(1).copied().filter(joins);
                 let apart = |n: &usize| bundles[*n].due.duration_since(bundles[*n - 1].due);
@@ -144,8 +144,7 @@ impl History {
             if let Some(free) = before.iter().filter(near).max().map(|at| *at + gap)
                 && bundle.movable()
                 && bundle.steps.iter().all(|one| free < one.use_by)
-                && self.quiet_around(session, free).is_none()
-                && self.all_speak(bundle, free)
+                && self.may_come(bundle, free)
             {
                 bundle.due = free;
             }
@@ -163,8 +162,14 @@ impl History {
         self.rows.values().filter(rang).map(|row| row.due)
     }
 
-    fn all_speak(&self, bundle: &Bundle, at: Timestamp) -> bool {
-        bundle.steps.iter().all(|one| self.speaks_of(one, at))
+    /// Whether it may come at another moment: each step has something to say then, and its own protocol's
+    /// quiet hours are not broken for it.
+    fn may_come(&self, bundle: &Bundle, at: Timestamp) -> bool {
+        bundle.steps.iter().all(|one| {
+            let quiet = self.quiet_around(&self.sessions[one.key.0], at).is_some();
+            let undisturbed = at == bundle.due || !quiet || self.is_first(one);
+            undisturbed && self.speaks_of(one, at)
+        })
     }
 
     fn speaks_of(&self, one: &Candidate, at: Timestamp) -> bool {

@@ -52,8 +52,6 @@ impl History {
     }
 
     fn out_of_quiet_hours(&self, mut one: Candidate, now: Timestamp) -> Result<Candidate, No> {
-        let session = &self.sessions[one.key.0];
-        let first = session.protocol.steps[0].id.as_str() == one.key.1 && one.elapsed;
         let at = one.due.max(now);
         // What waits in the queue leaves as one: as its first step does.
         let lead = one.queued.as_ref().map_or(&one.key, |name| &self.rows[name].members[0].key);
@@ -63,7 +61,7 @@ impl History {
             && now.duration_since(one.due) <= GRACE
             && self.quiet_around(quiet, now).is_none_or(|(from, _)| one.due <= from);
         let asked = one.snoozed && self.quiet_around(quiet, one.due) == Some((from, until));
-        if first && !session.is_late() || grace || asked {
+        if self.is_first(&one) || grace || asked {
             return Ok(one);
         }
         let place = if until < one.use_by { until } else { from };
@@ -77,6 +75,13 @@ impl History {
         }
         (one.due, one.snoozed) = (place, false);
         Ok(one)
+    }
+
+    /// The first instructions after a session that was recorded in time, which quiet hours do not hold back.
+    pub(crate) fn is_first(&self, one: &Candidate) -> bool {
+        let session = &self.sessions[one.key.0];
+        let first = session.protocol.steps[0].id.as_str() == one.key.1 && one.elapsed;
+        first && !session.is_late()
     }
 
     /// Whether a reminder would leave in quiet hours that nothing excuses it from: a queue's time, that the
