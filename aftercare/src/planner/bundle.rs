@@ -26,11 +26,13 @@ struct Bundle<'f> {
 }
 
 /// The reminders that say all candidates, by due moment.
-pub(super) fn reminders(chart: &Chart<'_>, candidates: Vec<Candidate>) -> Vec<Planned> {
+pub(super) fn reminders(chart: &Chart<'_>, mut candidates: Vec<Candidate>) -> Vec<Planned> {
     let pacer = Pacer { chart };
+    // What leads a reminder is the same, whether it is planned or waits in the queue.
+    candidates.sort_by(|a, b| (a.due_at, order(a)).cmp(&(b.due_at, order(b))));
     let (queued, free): (Vec<_>, Vec<_>) =
         candidates.into_iter().partition(|candidate| candidate.queued.is_some());
-    let mut bundles = pacer.bundle(free);
+    let mut bundles = pacer.join_near(free.into_iter().map(Bundle::of).collect());
     bundles.extend(requeue(queued));
     bundles.sort_by_key(|bundle| bundle.due_at);
     // Before the gaps: what a full day joins needs none, and once it is due nobody would know of it.
@@ -127,14 +129,8 @@ struct Pacer<'c> {
 }
 
 impl Pacer<'_> {
-    /// Steps due within the bundle window of the first become one, at the first one's moment.
-    fn bundle<'c>(&self, mut free: Vec<Candidate<'c>>) -> Vec<Bundle<'c>> {
-        free.sort_by(|a, b| (a.due_at, order(a)).cmp(&(b.due_at, order(b))));
-        self.join_near(free.into_iter().map(Bundle::of).collect())
-    }
-
-    /// Joins what lies within the bundle window of the one of its kind before; the bundles come by due
-    /// moment.
+    /// Joins what lies within the bundle window of the one of its kind before, at that one's moment; the
+    /// bundles come by due moment.
     fn join_near<'c>(&self, bundles: Vec<Bundle<'c>>) -> Vec<Bundle<'c>> {
         let mut joined: Vec<Bundle<'c>> = Vec::with_capacity(bundles.len());
         for next in bundles {

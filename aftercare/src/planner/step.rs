@@ -64,7 +64,7 @@ pub(super) fn candidates<'f>(
         let others = candidates.len();
         for (order, step) in treatment.protocol.steps.iter().enumerate() {
             let key = Key { treatment: treatment.id, step: step.id.clone() };
-            let moments = view.snoozed_moments(&key).or_else(|| view.moments(treatment, step));
+            let moments = view.snoozed_moments(&key).or_else(|| chart.moments(treatment, step));
             let earlier = candidates.get(others..).unwrap_or_default();
             match view.candidate((treatment, step, order), &key, moments, earlier) {
                 Ok(candidate) => candidates.push(candidate),

@@ -216,3 +216,25 @@ fn each_protocol_s_quiet_hours_hold_for_what_is_said_with_another_s() {
     ];
     holds("2026-10-23T15:51:07Z", steps);
 }
+
+#[test]
+fn whoever_travelled_while_a_reminder_was_held_is_told_at_their_new_hour() {
+    let steps = vec![
+        phone(0, "Pacific/Kiritimati"),
+        record(26),
+        Step::Pass { minutes: 5_761 },
+        Step::Book { protocol: 0, after: Some((1, 23)) },
+        Step::Meanwhile(Box::new(Step::Fcm(Mood::Busy(50)))),
+        Step::Quiet { hours: Some((0, 0)) },
+        Step::Meanwhile(Box::new(Step::Travel { zone: Some("Africa/Cairo") })),
+        Step::Pass { minutes: 41_668 },
+    ];
+    holds("2026-04-22T12:30:07Z", steps);
+}
+
+#[test]
+fn of_two_protocols_in_the_queue_the_first_step_s_sets_the_pace() {
+    let steps =
+        vec![record(12), Step::Publish { variant: 1 }, record(28), phone(0, "Pacific/Kiritimati")];
+    holds("2026-03-06T15:34:07Z", steps);
+}

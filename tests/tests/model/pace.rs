@@ -37,10 +37,10 @@ impl Bundle {
 }
 
 impl History {
-    pub(crate) fn pace(&self, candidates: Vec<Candidate>) -> BTreeMap<Key, Wanted> {
-        let (queued, mut free): (Vec<_>, Vec<_>) =
+    pub(crate) fn pace(&self, mut candidates: Vec<Candidate>) -> BTreeMap<Key, Wanted> {
+        candidates.sort_by_key(|one| (one.due, self.place(one)));
+        let (queued, free): (Vec<_>, Vec<_>) =
             candidates.into_iter().partition(|one| one.queued.is_some());
-        free.sort_by_key(|one| (one.due, self.place(one)));
         let alone = |one: Candidate| Bundle { due: one.due, steps: vec![one] };
         let mut bundles = self.join_near(free.into_iter().map(alone).collect());
         bundles.extend(together_as_before(queued));

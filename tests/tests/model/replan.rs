@@ -103,7 +103,7 @@ impl History {
     }
 
     /// Whether what a dispatcher holds may leave now, and what is said by it. It is taken back only when it
-    /// must not go out (ADR 0003): what became of its moment since is too late to matter.
+    /// must not go out (ADR 0003), or when its moment is still to come by now.
     pub(crate) fn may_leave(&self, key: &Key, now: Timestamp) -> Result<Words, String> {
         let row = self.rows.get(key).ok_or("there is no such reminder")?;
         if row.state != State::Claimed || row.due > now || row.use_by <= now {
@@ -114,6 +114,10 @@ impl History {
         }
         if self.wakes_somebody(row, now) {
             return Err("of quiet hours".to_owned());
+        }
+        if row.snoozed != Some(row.due) && row.members.iter().any(|one| self.comes_later(one, now))
+        {
+            return Err("its moment is still to come".to_owned());
         }
         let corrected = self.corrected(now);
         let mut speaks = false;
@@ -143,6 +147,12 @@ impl History {
         let members: Vec<Key> = row.members.iter().map(|member| member.key.clone()).collect();
         let rules = self.spoken(&members, &corrected, now);
         Ok(Words { rules, told: self.told(&members, &corrected) })
+    }
+
+    fn comes_later(&self, member: &Member, now: Timestamp) -> bool {
+        let (i, id) = &member.key;
+        let moments = self.sessions[*i].step(id).and_then(|step| self.moments(*i, step));
+        moments.is_some_and(|(nominal, _)| now < nominal && member.nominal < nominal)
     }
 
     /// Whether another phone is still to get what one has, and what is said by it: as if none had it.

@@ -83,8 +83,13 @@ impl<'c> Person<'c> {
 
     /// When the quiet hours end that it would fall into.
     fn quiet_until(&self, reminder: &Reminder, now: Timestamp) -> Option<Timestamp> {
-        let snoozed = reminder.snoozed_until == Some(reminder.due_at);
-        self.chart.quiet_until(&reminder.members, (reminder.due_at, snoozed), now)
+        let due = (reminder.due_at, put_off(reminder));
+        self.chart.quiet_until(&reminder.members, due, now)
+    }
+
+    /// What the patient put off comes then, wherever they are.
+    fn comes_later(&self, reminder: &Reminder, now: Timestamp) -> bool {
+        !put_off(reminder) && self.chart.comes_later(&reminder.members, now)
     }
 
     /// A bundle past its use-by may hold steps that are still of use, and a step that would have
@@ -99,6 +104,10 @@ impl<'c> Person<'c> {
         }
         Verdict::Expired(reason)
     }
+}
+
+fn put_off(reminder: &Reminder) -> bool {
+    reminder.snoozed_until == Some(reminder.due_at)
 }
 
 /// What the reminder says now, or why it must not go out as it is.
@@ -135,6 +144,9 @@ impl Known<'_> {
             Ok(words) => words,
             Err(reason) => return Decision::Not(Verdict::Replan(reason)),
         };
+        if person.comes_later(reminder, now) {
+            return Decision::Not(Verdict::Replan(Reason::Amended));
+        }
         let case = person.case;
         if !case.devices.iter().any(reachable) {
             return Decision::Not(Verdict::NoDevice);

@@ -2,8 +2,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::super::chart::Chart;
 use super::super::quiet::{Place, exempt, in_grace, place, quiet_hours};
-use super::super::{Fate, Key, Reason, ShiftCause, Standing, TreatmentFacts};
+use super::super::{Fate, Key, Member, Reason, ShiftCause, Standing, TreatmentFacts};
 use super::{Candidate, Row, View};
 use crate::protocol::{Moment, QuietHours, Step};
 use crate::zone::Zone;
@@ -12,14 +13,14 @@ use crate::zone::Zone;
 /// moment that protocols write, less the five minutes that keep it off the full hour.
 const BEFORE_EXERCISE: SignedDuration = SignedDuration::from_mins(55);
 
-impl<'f> View<'f, '_> {
+impl Chart<'_> {
     /// The nominal due moment and the use-by; `None` where the protocol's moments lead nowhere.
-    pub(super) fn moments(
+    pub(in super::super) fn moments(
         &self,
         treatment: &TreatmentFacts,
         step: &Step,
     ) -> Option<(Timestamp, Timestamp)> {
-        let anchor = treatment.anchor(self.zone());
+        let anchor = treatment.anchor(&self.facts.person.zone);
         let due = anchor.resolve(self.preferred(step, step.due), None)?;
         let ends = || {
             let rules = step.clauses.iter().filter_map(|clause| clause.when.rule());
@@ -40,7 +41,7 @@ impl<'f> View<'f, '_> {
         let (Moment::Wall { at: usual, .. }, Moment::Wall { day, at }) = (step.due, moment) else {
             return moment;
         };
-        let Some(exercise) = self.facts().person.exercise_hour.filter(|_| step.before_exercise)
+        let Some(exercise) = self.facts.person.exercise_hour.filter(|_| step.before_exercise)
         else {
             return moment;
         };
@@ -48,6 +49,23 @@ impl<'f> View<'f, '_> {
         Moment::Wall { day, at: at.saturating_add(moved) }
     }
 
+    /// Whether a step of a reminder that is about to leave has another moment by now, later and still to come:
+    /// the session was corrected while it was held, or the patient has travelled.
+    #[must_use]
+    pub fn comes_later(&self, members: &[Member], now: Timestamp) -> bool {
+        members.iter().any(|member| {
+            let moments = self.step(&member.key).and_then(|(of, step)| self.moments(of, step));
+            moments.is_some_and(|(nominal_at, _)| is_postponed(member, nominal_at, now))
+        })
+    }
+}
+
+/// What waits is due later than it was planned for.
+fn is_postponed(member: &Member, nominal_at: Timestamp, now: Timestamp) -> bool {
+    nominal_at > now && member.nominal_at < nominal_at
+}
+
+impl<'f> View<'f, '_> {
     /// What becomes of a step whose use-by is over: one that was planned has expired, unless the
     /// treatment was corrected and its use-by is another now.
     pub(super) fn worthless(&self, key: &Key, use_by: Option<Timestamp>) -> Fate {
@@ -77,7 +95,8 @@ impl<'f> View<'f, '_> {
         let queued = self
             .rows
             .get(&candidate.key)
-            .filter(|row| self.queued(row) && !self.is_postponed(row, candidate));
+            .filter(|row| self.queued(row))
+            .filter(|row| !is_postponed(row.member, candidate.nominal_at, now));
         if let Some(row) = snoozed.or(queued) {
             candidate.due_at = row.standing.due_at;
             candidate.queued = Some(&row.standing.key);
@@ -144,11 +163,6 @@ impl<'f> View<'f, '_> {
     /// Whether it waited for a device that is there now.
     pub(super) fn waited(&self, standing: &Standing) -> bool {
         standing.reason == Some(Reason::NoDevice) && self.facts().reachable
-    }
-
-    /// What waits is due later than it was planned for: its treatment was corrected.
-    fn is_postponed(&self, row: &Row, candidate: &Candidate) -> bool {
-        candidate.nominal_at > self.now && row.member.nominal_at < candidate.nominal_at
     }
 
     /// What waits in the queue may leave a little into quiet hours that began meanwhile.

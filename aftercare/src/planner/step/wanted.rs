@@ -125,7 +125,7 @@ impl View<'_, '_> {
             let told = self.chart.past.announced(treatment.id);
             return told.is_some_and(|told| told.at != treatment.next_session_at);
         }
-        let Some((nominal_at, _)) = self.moments(treatment, step) else { return false };
+        let Some((nominal_at, _)) = self.chart.moments(treatment, step) else { return false };
         standing.sent_at.is_none() && self.now < nominal_at && member.nominal_at < nominal_at
     }
 
