@@ -106,6 +106,15 @@ impl History {
     /// must not go out (ADR 0003), or when its moment is still to come by now.
     pub(crate) fn may_leave(&self, key: &Key, now: Timestamp) -> Result<Words, String> {
         let row = self.rows.get(key).ok_or("there is no such reminder")?;
+        let later = row.members.iter().any(|member| self.comes_later(member, now));
+        if later && row.snoozed != Some(row.due) {
+            return Err("its moment is still to come".to_owned());
+        }
+        self.still_holds(key, now)
+    }
+
+    fn still_holds(&self, key: &Key, now: Timestamp) -> Result<Words, String> {
+        let row = self.rows.get(key).ok_or("there is no such reminder")?;
         if row.state != State::Claimed || row.due > now || row.use_by <= now {
             return Err(format!("it is not due: {row:?}"));
         }
@@ -114,10 +123,6 @@ impl History {
         }
         if self.wakes_somebody(row, now) {
             return Err("of quiet hours".to_owned());
-        }
-        if row.snoozed != Some(row.due) && row.members.iter().any(|one| self.comes_later(one, now))
-        {
-            return Err("its moment is still to come".to_owned());
         }
         let corrected = self.corrected(now);
         let mut speaks = false;
@@ -163,7 +168,7 @@ impl History {
             return Err(format!("it was not sent: {row:?}"));
         }
         (row.state, row.sent) = (State::Claimed, None);
-        unheard.may_leave(key, now)
+        unheard.still_holds(key, now)
     }
 
     pub(crate) fn hold(&mut self, key: &Key) {
