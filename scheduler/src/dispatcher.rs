@@ -6,39 +6,33 @@
 //! lease: whoever comes too late writes nothing. A crash between FCM's answer and our commit sends
 //! again under the same tag, which the phone shows once.
 //!
-//! One loop does it all. It knows when the next reminder is due and wakes itself; a wake-up from
-//! the API or from the heartbeat makes it look at the tables again.
+//! One loop does it all, so that looking at the tables, sending and writing down go on side by side: one look
+//! and one writing-down at a time, and many messages. It knows when the next reminder is due and wakes itself; a
+//! wake-up from the API or from the heartbeat makes it look at the tables again.
+
+mod look;
+mod write;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use aftercare::care::dispatch::{
-    self, Claim, Decision, Item, Job, Outgoing, Settled, Tally, Verdict,
-};
+use aftercare::care::dispatch::{Item, Outgoing, Settled, Tally};
 use aftercare::clock::Env;
-use aftercare::ids::LeaseId;
 use aftercare::store::{Store, StoreError};
-use jiff::SignedDuration;
+use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
+use self::look::Looked;
+use self::write::Written;
 use crate::delivery::{Courier, Delivered, LeaseEnd};
 use crate::metrics;
-use crate::push::{Client, TokenError};
+use crate::push::Client;
 use crate::status::StatusCell;
 
 /// Outcomes wait this long for company before they are written.
 const SETTLE_AFTER: Duration = Duration::from_millis(50);
-/// How often outcomes are offered at once to a database that is busy or away, and how long between.
-const SETTLE_TRIES: u32 = 3;
-const SETTLE_WAIT: Duration = Duration::from_millis(100);
-/// When they are offered again after that.
-const SETTLE_AGAIN: Duration = Duration::from_secs(1);
-/// Leases that ran out are looked for at most this often.
-const RECLAIM_EVERY: Duration = Duration::from_secs(1);
-/// The loop sets no alarm further ahead than this: the heartbeat is there long before.
-const ALARM_MAX: Duration = Duration::from_mins(1);
 
 /// How much at once, and for how long.
 #[derive(Debug, Clone, Copy)]
@@ -84,11 +78,18 @@ enum Until {
 }
 
 /// One loop's state.
-struct Run {
+struct Run<'d> {
     summary: RunSummary,
+    /// The look at the tables that is under way.
+    looking: Option<BoxFuture<'d, Looked>>,
     sending: JoinSet<Delivered>,
     outcomes: Vec<Settled>,
+    /// The outcomes that are being written.
+    writing: Option<BoxFuture<'d, Written>>,
+    /// When outcomes have waited long enough for company.
     settle_at: Option<Instant>,
+    /// Whether the database did not take the last ones: then only time brings them back.
+    refused: bool,
     /// Whether the tables are to be looked at.
     look: bool,
     /// When the next attempt is due.
@@ -96,13 +97,16 @@ struct Run {
     reclaim_at: Instant,
 }
 
-impl Run {
+impl Run<'_> {
     fn new() -> Self {
         Self {
             summary: RunSummary::default(),
+            looking: None,
             sending: JoinSet::new(),
             outcomes: Vec::new(),
+            writing: None,
             settle_at: None,
+            refused: false,
             look: true,
             alarm: None,
             reclaim_at: Instant::now(),
@@ -126,6 +130,30 @@ impl Run {
         self.outcomes.push(settled);
         self.settle_at.get_or_insert_with(|| Instant::now() + SETTLE_AFTER);
     }
+
+    /// Whether nothing is under way, at FCM or at the database.
+    fn is_still(&self) -> bool {
+        self.sending.is_empty()
+            && self.outcomes.is_empty()
+            && self.looking.is_none()
+            && self.writing.is_none()
+    }
+}
+
+/// Waits until then; without a moment, for good.
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for what is under way there; without anything, for good.
+async fn end_of<T>(lane: &mut Option<BoxFuture<'_, T>>) -> T {
+    let Some(under_way) = lane else { return std::future::pending().await };
+    let done = under_way.await;
+    *lane = None;
+    done
 }
 
 impl Dispatcher {
@@ -163,173 +191,36 @@ impl Dispatcher {
         *self.stop.borrow() || self.stop.has_changed().is_err()
     }
 
-    async fn turn(&self, run: &mut Run, until: Until) -> Result<(), StoreError> {
+    async fn turn<'d>(&'d self, run: &mut Run<'d>, until: Until) -> Result<(), StoreError> {
         let mut stop = self.stop.clone();
         loop {
-            if run.look && run.sending.len() + self.spare() <= self.limits.concurrency {
-                self.look(run).await?;
-                continue;
-            }
             let stopping = self.is_stopping();
-            let quiet = run.sending.is_empty() && (stopping || !run.look);
-            if quiet && (stopping || until == Until::Idle) {
-                self.settle(run).await?;
-                if stopping || !run.look {
-                    return Ok(());
-                }
-                continue;
+            self.begin_look(run, stopping);
+            self.begin_write(run);
+            if run.is_still() && (stopping || (until == Until::Idle && !run.look)) {
+                return Ok(());
             }
             let serving = until == Until::Stopped && !stopping;
-            let settle_at = run.settle_at.unwrap_or_else(Instant::now);
-            let alarm = run.alarm.unwrap_or_else(Instant::now);
+            let settle_at = run.settle_at.filter(|_| run.writing.is_none());
             tokio::select! {
                 // In this order, so that the same moments lead to the same work; each of the first four
                 // is over once it came, so none of them keeps the others waiting.
                 biased;
                 _ = stop.changed(), if serving => {}
                 () = self.wake.notified(), if serving => run.look = true,
-                () = sleep_until(alarm), if run.alarm.is_some() => run.ring(),
-                () = sleep_until(settle_at), if run.settle_at.is_some() => self.settle(run).await?,
+                () = at(run.alarm) => run.ring(),
+                () = at(settle_at) => {}
+                looked = end_of(&mut run.looking) => self.looked(run, looked)?,
+                written = end_of(&mut run.writing) => self.written(run, written)?,
                 Some(done) = run.sending.join_next() => self.delivered(run, done),
-                else => {}
             }
-            if run.outcomes.len() >= self.limits.batch || run.sending.is_empty() {
-                self.settle(run).await?;
+            while let Some(done) = run.sending.try_join_next() {
+                self.delivered(run, done);
             }
         }
     }
 
-    /// Room that is worth a claim: small claims cost the database as much as large ones.
-    fn spare(&self) -> usize {
-        self.limits.batch.min(self.limits.concurrency / 2).max(1)
-    }
-
-    /// Looks at the tables: claims what is due, or sets the alarm for what comes next.
-    async fn look(&self, run: &mut Run) -> Result<(), StoreError> {
-        run.look = false;
-        if self.is_stopping() {
-            return Ok(());
-        }
-        self.reclaim(run).await?;
-        let may_send = self.may_send().await;
-        let next = self.store.read(dispatch::next_attempt).await?;
-        let now = self.env().now();
-        let wait = next.first().map(|at| at.duration_since(now));
-        self.status.lag(next.reminder.map_or(0.0, |at| now.duration_since(at).as_secs_f64()));
-        let probing = self.status.is_probing();
-        match wait {
-            None => {}
-            Some(wait) if wait.is_positive() => {
-                let wait = Duration::try_from(wait).unwrap_or(ALARM_MAX);
-                run.alarm = (wait <= ALARM_MAX).then(|| Instant::now() + wait);
-            }
-            Some(_) if !may_send => run.summary.paused = true,
-            Some(_) if probing && !run.sending.is_empty() => {}
-            Some(_) => {
-                let room = self.limits.concurrency.saturating_sub(run.sending.len());
-                let limit = if probing { 1 } else { self.limits.batch.min(room) };
-                let claimed = self.claim(run, limit).await?;
-                // Due, and yet nothing to claim: another worker holds it. The heartbeat returns.
-                run.look = claimed > 0 && !probing;
-            }
-        }
-        self.status.ran(now);
-        Ok(())
-    }
-
-    async fn reclaim(&self, run: &mut Run) -> Result<(), StoreError> {
-        let now = Instant::now();
-        if now < run.reclaim_at {
-            return Ok(());
-        }
-        run.reclaim_at = now + RECLAIM_EVERY;
-        let rows = self.store.write(dispatch::reclaim).await?;
-        if rows > 0 {
-            tracing::warn!(rows, "took back claims whose lease ran out");
-            metrics::reclaimed(rows);
-            run.summary.reclaimed += rows;
-        }
-        Ok(())
-    }
-
-    /// Whether there is an access token, so that a claim can lead to anything.
-    async fn may_send(&self) -> bool {
-        if self.status.is_paused(self.env()) {
-            return false;
-        }
-        match self.client.authenticate().await {
-            Ok(()) => {
-                self.status.authenticated();
-                return true;
-            }
-            Err(error @ TokenError::Unavailable(_)) => {
-                self.status.unreachable(error.to_string(), self.env());
-            }
-            Err(error @ (TokenError::Refused { .. } | TokenError::Signing)) => {
-                self.status.refused(error.to_string(), false, self.env());
-            }
-        }
-        false
-    }
-
-    async fn claim(&self, run: &mut Run, limit: usize) -> Result<usize, StoreError> {
-        let began = Instant::now();
-        let lease: LeaseId = self.env().id();
-        let length = SignedDuration::try_from(self.limits.lease).unwrap_or_default();
-        let claim = self.store.write(move |tx| dispatch::claim(tx, lease, length, limit)).await?;
-        let rows = claim.len();
-        if rows == 0 {
-            return Ok(0);
-        }
-        metrics::claimed(rows);
-        run.summary.claimed += rows;
-        let lease_end = LeaseEnd::new(began, self.limits.lease, claim.until);
-        let claim = Arc::new(claim);
-        let jobs = match self.prepare(&claim).await {
-            Ok(jobs) => jobs,
-            Err(error) => {
-                for (item, _) in claim.singles() {
-                    run.keep(Settled { item, verdict: Verdict::Released, said: None });
-                }
-                return Err(error);
-            }
-        };
-        for Job { item, decision } in jobs {
-            match decision {
-                Decision::Send(outgoing) => self.start(run, item, *outgoing, lease_end),
-                Decision::Not(verdict) => {
-                    run.keep(Settled { item, verdict, said: None });
-                }
-            }
-        }
-        Ok(rows)
-    }
-
-    /// Looks at what was claimed once more. A row that cannot be read must not hold up the others:
-    /// when the batch fails on one, each is looked at by itself.
-    async fn prepare(&self, claim: &Arc<Claim>) -> Result<Vec<Job>, StoreError> {
-        let all = Arc::clone(claim);
-        match self.store.read(move |tx| dispatch::prepare(tx, &all)).await {
-            Err(error) if error.is_unreadable() => {
-                tracing::error!(%error, "a claimed batch cannot be read; looking at each by itself");
-            }
-            other => return other,
-        }
-        let mut jobs = Vec::with_capacity(claim.len());
-        for (item, single) in claim.singles() {
-            match self.store.read(move |tx| dispatch::prepare(tx, &single)).await {
-                Ok(job) => jobs.extend(job),
-                Err(error) if error.is_unreadable() => {
-                    tracing::error!(%error, reminder = %item.reminder, "cannot be read; set aside");
-                    jobs.push(Job { item, decision: Decision::Not(Verdict::Unreadable) });
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(jobs)
-    }
-
-    fn start(&self, run: &mut Run, item: Item, outgoing: Outgoing, lease_end: LeaseEnd) {
+    fn start(&self, run: &mut Run<'_>, item: Item, outgoing: Outgoing, lease_end: LeaseEnd) {
         let (client, store) = (Arc::clone(&self.client), self.store.clone());
         let stop = self.stop.clone();
         run.sending.spawn(async move {
@@ -339,7 +230,7 @@ impl Dispatcher {
         });
     }
 
-    fn delivered(&self, run: &mut Run, done: Result<Delivered, JoinError>) {
+    fn delivered(&self, run: &mut Run<'_>, done: Result<Delivered, JoinError>) {
         let Ok(Delivered { settled, credentials_refused }) = done else {
             tracing::error!("a delivery broke off; its lease will bring it back");
             return;
@@ -353,45 +244,5 @@ impl Dispatcher {
             self.status.accepted();
         }
         run.keep(settled);
-    }
-
-    /// Writes what came of the claims. What the database does not take now is kept and offered
-    /// again, until its lease makes it pointless.
-    async fn settle(&self, run: &mut Run) -> Result<(), StoreError> {
-        run.settle_at = None;
-        metrics::connections(self.client.connections());
-        if run.outcomes.is_empty() {
-            return Ok(());
-        }
-        let (alone, together) = std::mem::take(&mut run.outcomes)
-            .into_iter()
-            .partition::<Vec<_>, _>(Settled::stands_alone);
-        let mut batches = if together.is_empty() { Vec::new() } else { vec![together] };
-        batches.extend(alone.into_iter().map(|settled| vec![settled]));
-        let mut batches = batches.into_iter();
-        while let Some(batch) = batches.next() {
-            match self.write(&batch).await {
-                Ok(tally) => run.wrote(tally),
-                Err(error) => {
-                    run.outcomes.extend(batch);
-                    run.outcomes.extend(batches.flatten());
-                    run.settle_at = Some(Instant::now() + SETTLE_AGAIN);
-                    return Err(error);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn write(&self, batch: &[Settled]) -> Result<Tally, StoreError> {
-        let mut tries = 1;
-        loop {
-            let outcomes = batch.to_vec();
-            match self.store.write(move |tx| dispatch::settle(tx, &outcomes)).await {
-                Err(error) if error.is_transient() && tries < SETTLE_TRIES => tries += 1,
-                result => return result,
-            }
-            sleep(SETTLE_WAIT).await;
-        }
     }
 }

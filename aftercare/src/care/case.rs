@@ -75,6 +75,20 @@ pub fn cases(tx: &mut Tx<'_>, patients: &[PatientId]) -> Result<Vec<Case>, Store
     gather(tx, patients, reminders)
 }
 
+/// [`cases`] without the reminders that only wait: enough to say what is held.
+///
+/// # Errors
+/// When the database refuses.
+pub(super) fn cases_to_tell(
+    tx: &mut Tx<'_>,
+    patients: &[PatientId],
+) -> Result<Vec<Case>, StoreError> {
+    let patients = tx.patients_by_id(patients)?;
+    let ids: Vec<_> = patients.iter().map(|patient| patient.id).collect();
+    let reminders = tx.reminders_told_or_held(&ids)?;
+    gather(tx, patients, reminders)
+}
+
 fn gather(
     tx: &mut Tx<'_>,
     patients: Vec<Patient>,

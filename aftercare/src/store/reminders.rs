@@ -146,6 +146,30 @@ impl Tx<'_> {
         Ok(found)
     }
 
+    /// Of [`Tx::reminders_of`] those that count when something goes out: what was said, is held, or is over.
+    /// What only waits, or was never to be said, is left out.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn reminders_told_or_held(
+        &mut self,
+        patients: &[PatientId],
+    ) -> Result<Vec<Reminder>, StoreError> {
+        let mut found = Vec::new();
+        for patients in patients.chunks(BATCH) {
+            found.append(&mut with_conn!(self, |c| reminders::table
+                .filter(reminders::patient_id.eq_any(patients))
+                .filter(
+                    reminders::state.ne(ReminderState::Planned).or(reminders::said.is_not_null())
+                )
+                .order((reminders::patient_id, reminders::due_at, reminders::id))
+                .select(Reminder::as_select())
+                .kept_for(patients)
+                .load(c))?);
+        }
+        Ok(found)
+    }
+
     /// [`Tx::reminders`] that nobody else can claim, complete or change until this transaction ends.
     ///
     /// # Errors

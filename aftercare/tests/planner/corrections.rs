@@ -58,6 +58,7 @@ impl World {
     fn send(&mut self) {
         let due = |row: &Standing| row.state == ReminderState::Planned && row.due_at <= self.now;
         let row = self.facts.standing.iter().position(due).unwrap();
+        support::hold_against_what_is_told(&self.facts, row, self.now);
         let keys: Vec<Key> =
             self.facts.standing[row].members.iter().map(|member| member.key.clone()).collect();
         let said = Chart::of(&self.facts).say(&keys, self.now);

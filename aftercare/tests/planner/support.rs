@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use aftercare::ids::{PatientId, TreatmentId};
 use aftercare::planner::{
-    Facts, Fate, Key, Person, Plan, Planned, Reason, ReminderState, Standing, TreatmentFacts, diff,
-    plan,
+    Chart, Facts, Fate, Key, Person, Plan, Planned, Reason, ReminderState, Standing,
+    TreatmentFacts, diff, plan,
 };
 use aftercare::protocol::{Area, shipped};
 use aftercare::zone::Zone;
@@ -120,4 +120,26 @@ pub(crate) fn replan(facts: &mut Facts, now: Timestamp) -> Plan {
         });
     }
     plan
+}
+
+/// What only waits and was never said makes no difference to a reminder that is about to leave: a dispatcher
+/// need not look at it.
+pub(crate) fn hold_against_what_is_told(facts: &Facts, row: usize, now: Timestamp) {
+    let mut all = facts.clone();
+    all.standing[row].state = ReminderState::Claimed;
+    let leaving = all.standing[row].clone();
+    let mut told = all.clone();
+    told.standing.retain(|row| row.state != ReminderState::Planned || row.said.is_some());
+    let keys: Vec<Key> = leaving.members.iter().map(|member| member.key.clone()).collect();
+    let judge = |facts: &Facts| {
+        let chart = Chart::of(facts);
+        (
+            chart.say(&keys, now),
+            keys.iter().map(|key| (chart.unwanted(key), chart.covers(key))).collect::<Vec<_>>(),
+            chart.corrects_as_planned(&leaving.members, now),
+            chart.comes_later(&leaving.members, now),
+            chart.quiet_until(&leaving.members, (leaving.due_at, false), now),
+        )
+    };
+    assert_eq!(judge(&told), judge(&all));
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::{Attempt, Claim, Decision, Job, Outgoing, Target, Trial, Verdict};
-use crate::care::case::{Case, cases, key_of, reachable};
+use crate::care::case::{Case, cases_to_tell, key_of, reachable};
 use crate::care::test_push;
 use crate::ids::{DeviceId, PatientId, ReminderId};
 use crate::locale::Locale;
@@ -26,7 +26,7 @@ pub fn prepare(tx: &mut Tx<'_>, claim: &Claim) -> Result<Vec<Job>, StoreError> {
     let of_tests = claim.tests.iter().map(|test| test.patient_id);
     let patients: BTreeSet<PatientId> = of_reminders.chain(of_retries).chain(of_tests).collect();
     let patients: Vec<PatientId> = patients.into_iter().collect();
-    let cases = cases(tx, &patients)?;
+    let cases = cases_to_tell(tx, &patients)?;
     let known = Known {
         patients: cases.iter().map(|case| (case.patient.id, Person::of(case))).collect(),
         refused: refused(tx, &claim.reminders)?,

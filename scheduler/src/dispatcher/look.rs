@@ -1,0 +1,208 @@
+//! A look at the tables: claims what is due and looks at it once more, or finds out what comes next.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aftercare::care::dispatch::{self, Claim, Decision, Job, Settled, Verdict};
+use aftercare::ids::LeaseId;
+use aftercare::store::StoreError;
+use futures_util::FutureExt as _;
+use jiff::SignedDuration;
+use tokio::time::Instant;
+
+use super::{Dispatcher, Run};
+use crate::delivery::LeaseEnd;
+use crate::metrics;
+use crate::push::TokenError;
+
+/// Leases that ran out are looked for at most this often.
+const RECLAIM_EVERY: Duration = Duration::from_secs(1);
+/// The loop sets no alarm further ahead than this: the heartbeat is there long before.
+const ALARM_MAX: Duration = Duration::from_mins(1);
+
+/// What there was when a look began.
+#[derive(Debug, Clone, Copy)]
+struct Scene {
+    /// How many more messages may be under way.
+    room: usize,
+    /// Whether none was.
+    idle: bool,
+    /// Whether leases that ran out are to be taken back.
+    reclaim: bool,
+}
+
+/// What a look at the tables brought.
+#[derive(Default)]
+pub(super) struct Looked {
+    reclaimed: usize,
+    claimed: Option<Claimed>,
+    /// When something is due next.
+    alarm: Option<Instant>,
+    /// Whether there is probably more.
+    more: bool,
+    /// Whether due work was left where it is because sending is paused.
+    paused: bool,
+    /// Whether due work was left where it is until the message that is under way has come back.
+    probing: bool,
+    failure: Option<StoreError>,
+}
+
+/// What was claimed, and until when it may leave.
+struct Claimed {
+    jobs: Vec<Job>,
+    lease_end: LeaseEnd,
+}
+
+impl Dispatcher {
+    /// Begins a look, if one is wanted and what it finds can be taken on.
+    pub(super) fn begin_look<'d>(&'d self, run: &mut Run<'d>, stopping: bool) {
+        let most = self.limits.concurrency;
+        let crowded = run.sending.len() + self.spare() > most || run.outcomes.len() > most;
+        if stopping || crowded || !run.look || run.looking.is_some() {
+            return;
+        }
+        run.look = false;
+        let now = Instant::now();
+        let reclaim = now >= run.reclaim_at;
+        if reclaim {
+            run.reclaim_at = now + RECLAIM_EVERY;
+        }
+        let room = most.saturating_sub(run.sending.len());
+        let scene = Scene { room, idle: run.sending.is_empty(), reclaim };
+        run.looking = Some(self.look(scene).boxed());
+    }
+
+    /// Room that is worth a claim: small claims cost the database as much as large ones.
+    fn spare(&self) -> usize {
+        self.limits.batch.min(self.limits.concurrency / 2).max(1)
+    }
+
+    async fn look(&self, scene: Scene) -> Looked {
+        let mut looked = Looked::default();
+        looked.failure = self.look_into(&mut looked, scene).await.err();
+        looked
+    }
+
+    async fn look_into(&self, looked: &mut Looked, scene: Scene) -> Result<(), StoreError> {
+        if scene.reclaim {
+            looked.reclaimed = self.store.write(dispatch::reclaim).await?;
+        }
+        let may_send = self.may_send().await;
+        let next = self.store.read(dispatch::next_attempt).await?;
+        let now = self.env().now();
+        let wait = next.first().map(|at| at.duration_since(now));
+        self.status.lag(next.reminder.map_or(0.0, |at| now.duration_since(at).as_secs_f64()));
+        let probing = self.status.is_probing();
+        match wait {
+            None => {}
+            Some(wait) if wait.is_positive() => {
+                let wait = Duration::try_from(wait).unwrap_or(ALARM_MAX);
+                looked.alarm = (wait <= ALARM_MAX).then(|| Instant::now() + wait);
+            }
+            Some(_) if !may_send => looked.paused = true,
+            Some(_) if probing && !scene.idle => looked.probing = true,
+            Some(_) => {
+                let limit = if probing { 1 } else { self.limits.batch.min(scene.room) };
+                self.claim(looked, limit).await?;
+                // Due, and yet nothing to claim: another worker holds it. The heartbeat returns.
+                looked.more = looked.claimed.is_some() && !probing;
+            }
+        }
+        self.status.ran(now);
+        Ok(())
+    }
+
+    /// Whether there is an access token, so that a claim can lead to anything.
+    async fn may_send(&self) -> bool {
+        if self.status.is_paused(self.env()) {
+            return false;
+        }
+        match self.client.authenticate().await {
+            Ok(()) => {
+                self.status.authenticated();
+                return true;
+            }
+            Err(error @ TokenError::Unavailable(_)) => {
+                self.status.unreachable(error.to_string(), self.env());
+            }
+            Err(error @ (TokenError::Refused { .. } | TokenError::Signing)) => {
+                self.status.refused(error.to_string(), false, self.env());
+            }
+        }
+        false
+    }
+
+    async fn claim(&self, looked: &mut Looked, limit: usize) -> Result<(), StoreError> {
+        let began = Instant::now();
+        let lease: LeaseId = self.env().id();
+        let length = SignedDuration::try_from(self.limits.lease).unwrap_or_default();
+        let claim = self.store.write(move |tx| dispatch::claim(tx, lease, length, limit)).await?;
+        if claim.is_empty() {
+            return Ok(());
+        }
+        let lease_end = LeaseEnd::new(began, self.limits.lease, claim.until);
+        let claim = Arc::new(claim);
+        let prepared = self.prepare(&claim).await;
+        let released = |item| Job { item, decision: Decision::Not(Verdict::Released) };
+        let (jobs, failure) = match prepared {
+            Ok(jobs) => (jobs, None),
+            Err(error) => (claim.singles().map(|(item, _)| released(item)).collect(), Some(error)),
+        };
+        looked.claimed = Some(Claimed { jobs, lease_end });
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Looks at what was claimed once more. A row that cannot be read must not hold up the others:
+    /// when the batch fails on one, each is looked at by itself.
+    async fn prepare(&self, claim: &Arc<Claim>) -> Result<Vec<Job>, StoreError> {
+        let all = Arc::clone(claim);
+        match self.store.read(move |tx| dispatch::prepare(tx, &all)).await {
+            Err(error) if error.is_unreadable() => {
+                tracing::error!(%error, "a claimed batch cannot be read; looking at each by itself");
+            }
+            other => return other,
+        }
+        let mut jobs = Vec::with_capacity(claim.len());
+        for (item, single) in claim.singles() {
+            match self.store.read(move |tx| dispatch::prepare(tx, &single)).await {
+                Ok(job) => jobs.extend(job),
+                Err(error) if error.is_unreadable() => {
+                    tracing::error!(%error, reminder = %item.reminder, "cannot be read; set aside");
+                    jobs.push(Job { item, decision: Decision::Not(Verdict::Unreadable) });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(jobs)
+    }
+
+    /// Takes on what a look brought.
+    ///
+    /// # Errors
+    /// What kept it from looking further.
+    pub(super) fn looked(&self, run: &mut Run<'_>, looked: Looked) -> Result<(), StoreError> {
+        if looked.reclaimed > 0 {
+            tracing::warn!(rows = looked.reclaimed, "took back claims whose lease ran out");
+            metrics::reclaimed(looked.reclaimed);
+        }
+        run.summary.reclaimed += looked.reclaimed;
+        run.summary.paused |= looked.paused;
+        run.alarm = looked.alarm.or(run.alarm);
+        run.look |= looked.more || (looked.probing && run.sending.is_empty());
+        if let Some(claimed) = looked.claimed {
+            metrics::claimed(claimed.jobs.len());
+            run.summary.claimed += claimed.jobs.len();
+            self.take_on(run, claimed);
+        }
+        looked.failure.map_or(Ok(()), Err)
+    }
+
+    fn take_on(&self, run: &mut Run<'_>, Claimed { jobs, lease_end }: Claimed) {
+        for Job { item, decision } in jobs {
+            match decision {
+                Decision::Send(outgoing) => self.start(run, item, *outgoing, lease_end),
+                Decision::Not(verdict) => run.keep(Settled { item, verdict, said: None }),
+            }
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Writing down what came of the claims.
+
+use std::time::Duration;
+
+use aftercare::care::dispatch::{self, Settled, Tally};
+use aftercare::store::StoreError;
+use futures_util::FutureExt as _;
+use tokio::time::{Instant, sleep};
+
+use super::{Dispatcher, Run};
+use crate::metrics;
+
+/// When outcomes are offered again that the database did not take.
+const AGAIN: Duration = Duration::from_secs(1);
+/// How often outcomes are offered at once to a database that is busy or away, and how long between.
+const TRIES: u32 = 3;
+const WAIT: Duration = Duration::from_millis(100);
+
+/// What came of writing outcomes down.
+#[derive(Default)]
+pub(super) struct Written {
+    tally: Tally,
+    /// What the database did not take.
+    left: Vec<Settled>,
+    failure: Option<StoreError>,
+}
+
+impl Dispatcher {
+    /// Begins to write outcomes down, if there are enough of them, if they have waited long enough, or if
+    /// nothing is under way that could become one.
+    pub(super) fn begin_write<'d>(&'d self, run: &mut Run<'d>) {
+        if run.writing.is_some() || run.outcomes.is_empty() {
+            return;
+        }
+        let full = run.outcomes.len() >= self.limits.batch || run.sending.is_empty();
+        let due = run.settle_at.is_none_or(|at| at <= Instant::now());
+        if due || (full && !run.refused) {
+            run.settle_at = None;
+            let outcomes = std::mem::take(&mut run.outcomes);
+            run.writing = Some(self.write_down(outcomes).boxed());
+        }
+    }
+
+    async fn write_down(&self, outcomes: Vec<Settled>) -> Written {
+        let (alone, together) = outcomes.into_iter().partition::<Vec<_>, _>(Settled::stands_alone);
+        let mut batches = if together.is_empty() { Vec::new() } else { vec![together] };
+        batches.extend(alone.into_iter().map(|settled| vec![settled]));
+        let mut batches = batches.into_iter();
+        let mut written = Written::default();
+        while let Some(batch) = batches.next() {
+            match self.write(&batch).await {
+                Ok(tally) => written.tally += tally,
+                Err(error) => {
+                    written.failure = Some(error);
+                    written.left = batch;
+                    written.left.extend(batches.by_ref().flatten());
+                }
+            }
+        }
+        written
+    }
+
+    async fn write(&self, batch: &[Settled]) -> Result<Tally, StoreError> {
+        let mut tries = 1;
+        loop {
+            let outcomes = batch.to_vec();
+            match self.store.write(move |tx| dispatch::settle(tx, &outcomes)).await {
+                Err(error) if error.is_transient() && tries < TRIES => tries += 1,
+                result => return result,
+            }
+            sleep(WAIT).await;
+        }
+    }
+
+    /// What the database did not take is kept and offered again, until its lease makes it pointless.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(super) fn written(&self, run: &mut Run<'_>, written: Written) -> Result<(), StoreError> {
+        metrics::connections(self.client.connections());
+        run.wrote(written.tally);
+        run.refused = written.failure.is_some();
+        if run.refused {
+            run.outcomes.splice(..0, written.left);
+            run.settle_at = Some(Instant::now() + AGAIN);
+        }
+        written.failure.map_or(Ok(()), Err)
+    }
+}
