@@ -14,8 +14,6 @@ const UNAVAILABLE_BASE: Duration = Duration::from_secs(10);
 /// Waits double up to four times the base: after a long outage everything that is still useful
 /// has been tried again within a minute.
 const DOUBLINGS: u32 = 2;
-/// A server that asks for no wait at all still gets a second.
-const SERVER_MIN: Duration = Duration::from_secs(1);
 /// Jitter adds up to a quarter, so that a crowd that failed together does not return together …
 const JITTER_SHARE: u32 = 4;
 /// … and never more than this.
@@ -24,7 +22,7 @@ const JITTER_MAX: Duration = Duration::from_secs(15);
 /// The instant of the next attempt, in wall-clock time: `now` plus an elapsed wait.
 ///
 /// `failures` counts the attempts that have failed, this one included (1 = the first failed).
-/// A server's `delay` is a lower bound and is honoured whatever the count. `None` when the next
+/// A server's `delay` is a lower bound and is honoured whatever the count; one of zero says nothing. `None` when the next
 /// attempt would not come before `use_by`: the reminder has lost its point.
 #[must_use]
 pub fn next_attempt(
@@ -35,10 +33,8 @@ pub fn next_attempt(
     cause: RetryCause,
     delay: Option<Duration>,
 ) -> Option<Timestamp> {
-    let wait = match delay {
-        Some(delay) => delay.max(SERVER_MIN),
-        None => backoff(cause, failures),
-    };
+    let asked = delay.filter(|delay| !delay.is_zero());
+    let wait = asked.unwrap_or_else(|| backoff(cause, failures));
     let wait = SignedDuration::try_from(wait.saturating_add(jitter(env, wait))).ok()?;
     now.checked_add(wait).ok().filter(|at| *at < use_by)
 }
@@ -111,7 +107,12 @@ mod tests {
     fn the_server_s_delay_is_honoured_whatever_the_count() {
         assert_eq!(wait(0, 1, RetryCause::Throttled, Some(17)), 17_000);
         assert_eq!(wait(0, 9, RetryCause::Unavailable, Some(600)), 600_000);
-        assert_eq!(wait(0, 1, RetryCause::Unavailable, Some(0)), 1_000);
+    }
+
+    #[test]
+    fn a_server_that_names_no_wait_is_given_the_usual_one() {
+        assert_eq!(wait(0, 1, RetryCause::Unavailable, Some(0)), 10_000);
+        assert_eq!(wait(0, 2, RetryCause::Throttled, Some(0)), 120_000);
     }
 
     #[test]

@@ -71,10 +71,12 @@ fn turn(contestant: Contestant, seeded: &TestDatabase, keys: &Keys, args: &Args)
     let mut sink = Sink::start(keys.path(), args.delay);
     let count = args.count as u64;
     let before = (cpu(database.server_pid()), cpu(sink.pid()));
-    let running = contestant.start(&database, keys, sink.port);
+    let mut running = contestant.start(&database, keys, sink.port);
     let began = Instant::now();
     let mut report = sink.report();
     while report["count"].as_u64().unwrap() < count {
+        let ended = running.0.try_wait().unwrap();
+        assert!(ended.is_none(), "{} ended: {ended:?}, {report}", contestant.name());
         assert!(began.elapsed() < PATIENCE, "{} hangs: {report}", contestant.name());
         sleep(LOOK);
         report = sink.report();

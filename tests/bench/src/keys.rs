@@ -8,7 +8,7 @@ use aftercare::seal::MasterKey;
 use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeyPair as RsaKey, KeySize};
 use base64::Engine as _;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -25,6 +25,8 @@ impl Keys {
     pub(crate) fn make() -> Self {
         let keys = Self { folder: tempfile::tempdir().unwrap() };
         let mut authority = CertificateParams::default();
+        // Of its own name: Node takes a certificate whose issuer has the same name for self-signed.
+        authority.distinguished_name.push(DnType::CommonName, "Aftercare bench authority");
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap());
         let authority = authority.unwrap();

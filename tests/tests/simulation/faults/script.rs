@@ -294,8 +294,8 @@ fn answered(words: Words, phone: usize) -> Again {
             // A date has whole seconds only.
             let cut = Duration::from_secs(u64::from(matches!(words.after, Some(After::Date(_)))));
             match asked(words, phone) {
-                Some(asked) => Again::Asked(asked.saturating_sub(cut).max(Duration::from_secs(1))),
-                None => Again::Doubled(base),
+                Some(asked) if !asked.is_zero() => Again::Asked(asked.saturating_sub(cut)),
+                _ => Again::Doubled(base),
             }
         }
     }
