@@ -184,7 +184,7 @@ fn insert_at_once(conn: &mut PgConnection, rows: &[Delivery]) -> QueryResult<()>
     if rows.is_empty() {
         return Ok(());
     }
-    let inserted = sql_query(INSERT)
+    sql_query(INSERT)
         .bind::<Array<Id>, _>(column(rows, |row| row.id))
         .bind::<Array<Id>, _>(column(rows, |row| row.reminder_id))
         .bind::<Array<Id>, _>(column(rows, |row| row.patient_id))
@@ -201,6 +201,5 @@ fn insert_at_once(conn: &mut PgConnection, rows: &[Delivery]) -> QueryResult<()>
         .bind::<Array<Nullable<Id>>, _>(column(rows, |row| row.lease_id))
         .bind::<Array<Nullable<Instant>>, _>(column(rows, |row| row.leased_until.map(At)))
         .kept()
-        .execute(conn);
-    inserted.map(drop)
+        .run(conn)
 }

@@ -6,15 +6,20 @@
 //! long it is.
 
 use diesel::RunQueryDsl;
+use diesel::backend::Backend;
+use diesel::deserialize::{self, QueryableByName};
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::query_dsl::LoadQuery;
 use diesel::result::QueryResult;
+use diesel::row::NamedRow;
 use diesel::sqlite::Sqlite;
 
 /// Longer lists are prepared each time by SQLite: a connection keeps what it once kept.
 const FEW: usize = 8;
 
-/// A query of which the prepared statement is kept.
+/// A query of which the prepared statement is kept. `execute` does not see that it may be; what gives no rows is
+/// run with [`Kept::run`].
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Kept<Q> {
     query: Q,
@@ -35,6 +40,25 @@ pub(super) trait Keep: Sized {
 }
 
 impl<Q> Keep for Q {}
+
+/// What a statement gives that gives no rows.
+pub(super) struct NoRow;
+
+impl<DB: Backend> QueryableByName<DB> for NoRow {
+    fn build<'a>(_: &impl NamedRow<'a, DB>) -> deserialize::Result<Self> {
+        Ok(Self)
+    }
+}
+
+impl<Q> Kept<Q> {
+    /// Runs a statement that gives no rows.
+    pub(super) fn run<'q, C>(self, conn: &mut C) -> QueryResult<()>
+    where
+        Self: LoadQuery<'q, C, NoRow>,
+    {
+        self.load::<NoRow>(conn).map(drop)
+    }
+}
 
 impl<Q: Query> Query for Kept<Q> {
     type SqlType = Q::SqlType;
@@ -107,7 +131,7 @@ mod tests {
         let kept = kept_by(|conn| {
             for n in 0..3 {
                 let insert = sql_query("INSERT INTO numbers VALUES ($1)").bind::<BigInt, _>(n);
-                assert_eq!(insert.kept().execute(conn), Ok(1));
+                assert_eq!(insert.kept().run(conn), Ok(()));
             }
         });
         assert_eq!(kept, 1);

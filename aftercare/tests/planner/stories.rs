@@ -232,16 +232,27 @@ fn what_a_booking_makes_needless_is_unwanted_though_it_was_sent() {
 fn what_waits_in_the_queue_leaves_as_one_though_versions_keep_quiet_differently() {
     let mut facts = sessions(&["2026-11-22T11:00", "2026-11-22T12:00"]);
     let later = Arc::make_mut(&mut facts.treatments[1].protocol);
-    later.pacing.quiet_hours.until = time(8, 30, 0, 0);
-    let together = [key(1, "morning"), key(2, "morning")];
-    for now in ["2026-11-22T12:00", "2026-11-23T07:50", "2026-11-23T07:51"] {
+    later.pacing.quiet_hours.from = time(21, 10, 0, 0);
+    let together = [key(1, "bedtime"), key(2, "bedtime")];
+    for now in ["2026-11-22T12:00", "2026-11-22T21:05", "2026-11-22T21:20"] {
         let plan = replan(&mut facts, lisbon(now));
-        let morning = planned(&plan, 1, "morning");
-        let members: Vec<_> = morning.members.iter().map(|member| member.key.clone()).collect();
+        let bedtime = planned(&plan, 1, "bedtime");
+        let members: Vec<_> = bedtime.members.iter().map(|member| member.key.clone()).collect();
         assert_eq!(
-            (morning.due_at, &members[..]),
-            (lisbon("2026-11-23T07:50"), &together[..]),
+            (bedtime.due_at, &members[..]),
+            (lisbon("2026-11-22T21:05"), &together[..]),
             "{now}"
         );
     }
+}
+
+#[test]
+fn what_is_said_together_is_said_when_each_version_lets_it() {
+    let mut facts = sessions(&["2026-11-22T11:00", "2026-11-22T12:00"]);
+    let later = Arc::make_mut(&mut facts.treatments[1].protocol);
+    later.pacing.quiet_hours.until = time(8, 30, 0, 0);
+    let plan = replan(&mut facts, lisbon("2026-11-22T12:00"));
+    let of = |id| due(&plan, id, "morning");
+    assert_eq!(of(1), Some(lisbon("2026-11-23T07:50")));
+    assert_eq!(of(2), Some(lisbon("2026-11-23T08:30")), "near enough, but quiet until then");
 }
