@@ -4,6 +4,7 @@
 //! transaction open. A claim is a lease until an instant of the wall clock, and only its holder can
 //! settle what it claimed: whoever comes after its lease was taken back writes nothing.
 
+mod overtaken;
 mod prepare;
 mod settle;
 
@@ -12,6 +13,7 @@ use std::ops::AddAssign;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 
+pub use overtaken::{overtaken, settle_overtaken};
 pub use prepare::prepare;
 pub use settle::settle;
 
@@ -52,6 +54,8 @@ pub enum Work {
 pub struct Item {
     /// The lease it is claimed under.
     pub lease: LeaseId,
+    /// When that ends, wall clock.
+    pub until: Timestamp,
     /// What the phone knows it by: the reminder, or the test push.
     pub reminder: ReminderId,
     /// Whose it is.
@@ -309,6 +313,7 @@ impl Claim {
     fn item(&self, reminder: &Reminder) -> Item {
         Item {
             lease: self.lease,
+            until: self.until,
             reminder: reminder.id,
             patient: reminder.patient_id,
             use_by: reminder.use_by,
@@ -320,6 +325,7 @@ impl Claim {
     fn retry_item(&self, retry: &Delivery, use_by: Timestamp) -> Item {
         Item {
             lease: self.lease,
+            until: self.until,
             reminder: retry.reminder_id,
             patient: retry.patient_id,
             use_by,
@@ -331,6 +337,7 @@ impl Claim {
     fn test_item(&self, test: &TestPush) -> Item {
         Item {
             lease: self.lease,
+            until: self.until,
             reminder: ReminderId(test.id.0),
             patient: test.patient_id,
             use_by: test.use_by,

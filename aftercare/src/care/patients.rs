@@ -1,5 +1,7 @@
 //! Patients, as their clinic knows them.
 
+use jiff::Timestamp;
+
 use super::plan::replan;
 use crate::ids::ClinicId;
 use crate::locale::Locale;
@@ -18,7 +20,20 @@ pub fn upsert_patient(
     time_zone: Option<Zone>,
     locale: Option<Locale>,
 ) -> Result<(Patient, bool), StoreError> {
-    let made = tx.insert_patient(clinic, reference, time_zone.clone(), locale.clone())?;
+    let now = tx.now();
+    upsert_patient_as_of(tx, clinic, reference, (time_zone, locale), now)
+}
+
+/// [`upsert_patient`] with the zone and the language that were a patient's at an instant: what is known as of
+/// a later one stays, so that events end alike in whatever order they come.
+pub(super) fn upsert_patient_as_of(
+    tx: &mut Tx<'_>,
+    clinic: ClinicId,
+    reference: &str,
+    (time_zone, locale): (Option<Zone>, Option<Locale>),
+    as_of: Timestamp,
+) -> Result<(Patient, bool), StoreError> {
+    let made = tx.insert_patient(clinic, reference, time_zone.clone(), locale.clone(), as_of)?;
     if let Some(patient) = made {
         return Ok((patient, true));
     }
@@ -27,13 +42,34 @@ pub fn upsert_patient(
     // Erased between the two statements.
     let mut patient =
         locked.ok_or_else(|| StoreError::Busy("the patient is being erased".into()))?;
-    let before = (patient.time_zone.clone(), patient.locale.clone());
-    patient.time_zone = time_zone.or(patient.time_zone);
-    patient.locale = locale.or(patient.locale);
-    if before != (patient.time_zone.clone(), patient.locale.clone()) {
+    let place = (&mut patient.time_zone, &mut patient.time_zone_as_of);
+    let moved = learn(place, time_zone, as_of, |zone| zone.name().to_owned());
+    let place = (&mut patient.locale, &mut patient.locale_as_of);
+    let spoken = learn(place, locale, as_of, ToString::to_string);
+    if moved.is_some() || spoken.is_some() {
         tx.update_patient(&patient)?;
         patient.updated_at = tx.now();
+    }
+    if moved == Some(true) || spoken == Some(true) {
         replan(tx, patient.id)?;
     }
     Ok((patient, false))
+}
+
+/// Puts what was so at an instant in the place of what was so before. `None` when nothing is learnt by it, else
+/// whether it is another now. Of two that were so at one instant the greater word counts.
+fn learn<T: Clone + PartialEq>(
+    (known, known_as_of): (&mut Option<T>, &mut Option<Timestamp>),
+    said: Option<T>,
+    as_of: Timestamp,
+    word: impl Fn(&T) -> String,
+) -> Option<bool> {
+    let said = said?;
+    let before = known.as_ref().zip(*known_as_of).map(|(known, at)| (at, word(known)));
+    if before.is_some_and(|before| (as_of, word(&said)) <= before) {
+        return None;
+    }
+    let other = known.as_ref() != Some(&said);
+    (*known, *known_as_of) = (Some(said), Some(as_of));
+    Some(other)
 }

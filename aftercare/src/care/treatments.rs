@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use super::case::locked_case;
+use super::case::{Source, locked_case};
 use super::courses::tell_recorded;
-use super::patients::upsert_patient;
+use super::patients::upsert_patient_as_of;
 use super::plan::{replan, replan_case};
 use super::protocols::{self, protocol_of};
 use super::timeline::{TreatmentView, treatment};
@@ -255,7 +255,7 @@ pub fn record_treatment(
         return repeat(tx, clinic, &known, content);
     }
     let (record, areas) = examine(tx, clinic, &event)?;
-    let patient = patient(tx, clinic, &event.patient)?;
+    let patient = patient(tx, clinic, &event)?;
     let time_zone = treatment_zone(tx, &event, &patient)?;
     let new = NewTreatment {
         namespace: namespace.clone(),
@@ -384,14 +384,17 @@ fn areas(protocol: &Protocol, said: Option<&AreasSaid>) -> Result<BTreeSet<Area>
     }
 }
 
-fn patient(tx: &mut Tx<'_>, clinic: ClinicId, of: &PatientRef) -> Result<Patient, RecordError> {
-    match of {
+fn patient(tx: &mut Tx<'_>, clinic: ClinicId, event: &SessionDone) -> Result<Patient, RecordError> {
+    match &event.patient {
         PatientRef::Known(reference) => {
             let known = tx.patient_by_ref(clinic, reference)?;
             known.ok_or_else(|| RecordError::Refused(vec![Refusal::UnknownPatient]))
         }
         PatientRef::Inline { reference, time_zone, locale } => {
-            Ok(upsert_patient(tx, clinic, reference, time_zone.clone(), locale.clone())?.0)
+            let said = (time_zone.clone(), locale.clone());
+            // A clock that is ahead does not outrank what is said later.
+            let as_of = event.completed_at.min(tx.now());
+            Ok(upsert_patient_as_of(tx, clinic, reference, said, as_of)?.0)
         }
     }
 }
@@ -407,5 +410,11 @@ fn treatment_zone(
     }
     let case = locked_case(tx, patient.id)?;
     let case = case.ok_or_else(|| StoreError::Busy("the patient is being erased".into()))?;
-    Ok(case.facts.person.zone)
+    // What the clinic says of the patient at this session counts for it, whatever it said of later ones.
+    match (&event.patient, case.zone_source) {
+        (PatientRef::Inline { time_zone: Some(zone), .. }, Source::Patient | Source::Clinic) => {
+            Ok(zone.clone())
+        }
+        _ => Ok(case.facts.person.zone),
+    }
 }

@@ -12,7 +12,7 @@ use super::clinics::PushContent;
 use super::conn::Conn;
 use super::kept::Keep as _;
 use super::schema::{patients, reminders};
-use super::sql::{At, Json};
+use super::sql::{At, Json, MaybeAt};
 use super::{BATCH, StoreError, Tx, with_conn};
 use crate::clock::Env;
 use crate::ids::{ClinicId, PatientId};
@@ -58,6 +58,10 @@ pub struct Patient {
     pub time_zone: Option<Zone>,
     /// The language the clinic gave.
     pub locale: Option<Locale>,
+    /// As of when it gave the zone, if that is known.
+    pub time_zone_as_of: Option<Timestamp>,
+    /// As of when it gave the language, if that is known.
+    pub locale_as_of: Option<Timestamp>,
     /// The patient's own wishes.
     pub preferences: Preferences,
     /// Grows with each change of the plan.
@@ -96,6 +100,10 @@ struct Row {
     created_at: Timestamp,
     #[diesel(serialize_as = At, deserialize_as = At)]
     updated_at: Timestamp,
+    #[diesel(serialize_as = MaybeAt, deserialize_as = MaybeAt)]
+    time_zone_as_of: Option<Timestamp>,
+    #[diesel(serialize_as = MaybeAt, deserialize_as = MaybeAt)]
+    locale_as_of: Option<Timestamp>,
 }
 
 impl Row {
@@ -122,6 +130,8 @@ impl Row {
             plan_version: patient.plan_version,
             created_at: patient.created_at,
             updated_at: patient.updated_at,
+            time_zone_as_of: patient.time_zone_as_of,
+            locale_as_of: patient.locale_as_of,
         })
     }
 
@@ -133,6 +143,8 @@ impl Row {
             reference: key.open_text(reference_at(self.id), &self.ref_sealed)?,
             time_zone: self.time_zone,
             locale: self.locale,
+            time_zone_as_of: self.time_zone_as_of,
+            locale_as_of: self.locale_as_of,
             preferences: self.preferences,
             plan_version: self.plan_version,
             created_at: self.created_at,
@@ -160,7 +172,7 @@ pub struct PatientsOf {
 }
 
 impl Tx<'_> {
-    /// Makes a patient now, with a data key of its own; `None` when the clinic has one by this
+    /// Makes a patient now, with a data key of its own and with what was so at `as_of`; `None` when the clinic has one by this
     /// reference already, also one that another transaction made at the same time.
     ///
     /// # Errors
@@ -171,8 +183,11 @@ impl Tx<'_> {
         reference: &str,
         time_zone: Option<Zone>,
         locale: Option<Locale>,
+        as_of: Timestamp,
     ) -> Result<Option<Patient>, StoreError> {
         let patient = Patient {
+            time_zone_as_of: time_zone.is_some().then_some(as_of),
+            locale_as_of: locale.is_some().then_some(as_of),
             id: self.env.id(),
             clinic_id: clinic,
             reference: reference.to_owned(),
@@ -304,6 +319,8 @@ impl Tx<'_> {
             .set((
                 patients::time_zone.eq(&patient.time_zone),
                 patients::locale.eq(&patient.locale),
+                patients::time_zone_as_of.eq(MaybeAt::from(patient.time_zone_as_of)),
+                patients::locale_as_of.eq(MaybeAt::from(patient.locale_as_of)),
                 patients::preferences.eq(Json(patient.preferences.clone())),
                 patients::updated_at.eq(now),
             ))

@@ -76,6 +76,8 @@ table! {
         plan_version -> BigInt,
         created_at -> Instant,
         updated_at -> Instant,
+        time_zone_as_of -> Nullable<Instant>,
+        locale_as_of -> Nullable<Instant>,
     }
 }
 

@@ -19,8 +19,18 @@ const CODINGS: usize = 16;
 
 /// The system of SNOMED CT, and what it calls areas.
 const SNOMED: &str = "http://snomed.info/sct";
-const SNOMED_AREAS: [(&str, &str); 4] =
-    [("89545001", "face"), ("45048000", "neck"), ("51185008", "chest"), ("41695006", "scalp")];
+const SNOMED_AREAS: [(&str, &str); 10] = [
+    ("89545001", "face"),
+    ("45048000", "neck"),
+    ("51185008", "chest"),
+    ("41695006", "scalp"),
+    ("85562004", "hands"),
+    ("53120007", "arms"),
+    ("91470000", "underarms"),
+    ("77568009", "back"),
+    ("818983003", "abdomen"),
+    ("61685007", "legs"),
+];
 
 /// A completed Procedure of FHIR R4: a session is done. What is not named here is accepted and left
 /// alone, but for `modifierExtension` and `implicitRules`, which could turn its meaning round.

@@ -49,10 +49,18 @@ impl Dispatcher {
         let mut written = Written::default();
         while let Some(batch) = batches.next() {
             match self.write(&batch).await {
-                Ok(tally) => written.tally += tally,
+                Ok(tally) => {
+                    written.tally += tally;
+                    if tally.lost > 0
+                        && let Err(error) = self.write_overtaken(&batch, &mut written).await
+                    {
+                        written.failure = Some(error);
+                        written.left.extend(batch);
+                    }
+                }
                 Err(error) => {
                     written.failure = Some(error);
-                    written.left = batch;
+                    written.left.extend(batch);
                     written.left.extend(batches.by_ref().flatten());
                 }
             }
@@ -70,6 +78,23 @@ impl Dispatcher {
             }
             sleep(WAIT).await;
         }
+    }
+
+    /// What was taken back while it was on its way, and was accepted.
+    async fn write_overtaken(
+        &self,
+        batch: &[Settled],
+        written: &mut Written,
+    ) -> Result<(), StoreError> {
+        let outcomes = batch.to_vec();
+        for one in self.store.read(move |tx| dispatch::overtaken(tx, &outcomes)).await? {
+            let reminder = one.item.reminder;
+            if self.store.write(move |tx| dispatch::settle_overtaken(tx, &one)).await? {
+                tracing::warn!(%reminder, "sent as it was taken back; the patient is planned anew");
+                written.tally.replanned += 1;
+            }
+        }
+        Ok(())
     }
 
     /// What the database did not take is kept and offered again, until its lease makes it pointless.

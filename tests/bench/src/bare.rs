@@ -136,7 +136,9 @@ async fn connect(url: &str) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
     tokio::spawn(connection);
     client
-        .batch_execute("SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan")
+        .batch_execute(
+            "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off",
+        )
         .await
         .unwrap();
     client

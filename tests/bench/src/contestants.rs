@@ -19,8 +19,6 @@ pub(crate) enum Contestant {
     GraphileWorker,
     /// pg-boss, batches of 500 jobs, one request each over HTTP/2
     PgBoss,
-    /// pg-boss, batches of 500 jobs, sent with firebase-admin
-    PgBossFirebase,
 }
 
 impl Contestant {
@@ -30,7 +28,6 @@ impl Contestant {
             Self::Bare => "bare pipeline",
             Self::GraphileWorker => "graphile-worker",
             Self::PgBoss => "pg-boss",
-            Self::PgBossFirebase => "pg-boss + firebase-admin",
         }
     }
 
@@ -39,7 +36,6 @@ impl Contestant {
             Self::Aftercare | Self::Bare => return None,
             Self::GraphileWorker => "graphile-worker.mjs",
             Self::PgBoss => "pg-boss.mjs",
-            Self::PgBossFirebase => "pg-boss-firebase.mjs",
         };
         Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join(name))
     }
@@ -67,13 +63,12 @@ impl Contestant {
                 command.arg(keys.path()).arg(port.to_string());
                 command
             }
-            Self::GraphileWorker | Self::PgBoss | Self::PgBossFirebase => {
+            Self::GraphileWorker | Self::PgBoss => {
                 let mut command = Command::new("node");
                 command.arg(self.script().unwrap());
                 command.args(["run", &database.url_at("127.0.0.1")]);
                 command.env("NODE_EXTRA_CA_CERTS", keys.authority());
                 command.env("SINK_PORT", port.to_string());
-                command.env("FCM_CREDENTIALS", keys.account(port));
                 command
             }
         };

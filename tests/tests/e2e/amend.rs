@@ -1,13 +1,16 @@
 //! Sessions that turn out otherwise: what was not sent follows, what was stays.
 
+use std::time::Duration;
+
 use aftercare::care::dispatch::{self, Attempt, Claim, Decision, Settled, Trial, Verdict};
 use aftercare::planner::ReminderState;
 use aftercare_tests::bed::Bed;
 use aftercare_tests::on_both_engines;
+use fcm_emulator::{Fault, FaultKind};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use crate::http::{Answer, Body};
+use crate::http::{Answer, Body, wait_for};
 use crate::stage::{Stage, done};
 
 impl Stage {
@@ -290,7 +293,60 @@ async fn what_sets_a_message_right_is_not_put_off(bed: Bed) {
     assert_eq!(app.reminder("Please note: a change").await["state"], "sent");
 }
 
+/// FCM has taken the push and not answered yet when the session is taken back: the phone shows it.
+async fn what_is_taken_back_while_it_travels_is_set_right(bed: Bed) {
+    let stage = Stage::set(bed).await;
+    let treatment = stage.treated("ana").await;
+    stage.set_clock("2026-11-22T15:55:00Z");
+    let slow = Fault::new(FaultKind::DelayAnswer).delay(Duration::from_secs(2));
+    stage.fcm.set_fault(slow);
+    let void = async {
+        wait_for("the push", async || stage.fcm.inbox("ana").first().map(drop)).await;
+        stage.void(&treatment).await.expect(200);
+        stage.fcm.clear_faults();
+    };
+    let (run, ()) = tokio::join!(stage.scheduler.run_once(), void);
+    assert_eq!(run.unwrap().tally.lost, 1);
+    stage.run().await;
+    let pushes = stage.pushes();
+    assert_eq!(pushes.len(), 2, "{pushes:?}");
+    assert_eq!(pushes[1].title, "Please note: a correction");
+    let fates = stage.fates(&treatment).await;
+    assert!(fates.contains(&("start".into(), "sent: accepted".into())), "{fates:?}");
+    assert_eq!(stage.bed.query("SELECT state FROM deliveries"), ["sent", "sent"]);
+    stage.play("2026-12-30T12:00:00Z").await;
+    assert_eq!(stage.pushes().len(), 2, "once, and nothing else");
+}
+
+/// The answer comes when the lease is over: by then another may hold the reminder, and this one writes nothing.
+async fn an_answer_after_the_lease_sets_nothing_right(bed: Bed) {
+    let stage = Stage::set(bed).await;
+    let treatment = stage.treated("ana").await;
+    stage.set_clock("2026-11-22T15:55:00Z");
+    let (store, lease) = (&stage.bed.store, stage.bed.store.env().id());
+    let length = SignedDuration::from_mins(1);
+    let claim = store.write(move |tx| dispatch::claim(tx, lease, length, 10)).await.unwrap();
+    let mut jobs = store.read(move |tx| dispatch::prepare(tx, &claim)).await.unwrap();
+    let job = jobs.remove(0);
+    let Decision::Send(outgoing) = job.decision else { panic!("it is to be sent") };
+    let (target, at) = (outgoing.targets[0].clone(), stage.now());
+    let (trial, status) = (Trial::Accepted, Some(200));
+    let attempt = Attempt { target, at, trial, status, code: None, detail: None };
+    let verdict = Verdict::Tried(vec![attempt]);
+    let settled = vec![Settled { item: job.item, verdict, said: outgoing.said }];
+    stage.void(&treatment).await.expect(200);
+    stage.bed.clock.advance(length);
+    let asked = settled.clone();
+    let late = store.read(move |tx| dispatch::overtaken(tx, &asked)).await.unwrap();
+    assert_eq!(late.len(), 1);
+    let one = settled[0].clone();
+    assert!(!store.write(move |tx| dispatch::settle_overtaken(tx, &one)).await.unwrap());
+    assert_eq!(stage.bed.query("SELECT count(*) FROM deliveries"), ["0"]);
+}
+
 on_both_engines!(
+    what_is_taken_back_while_it_travels_is_set_right,
+    an_answer_after_the_lease_sets_nothing_right,
     what_sets_a_message_right_is_not_put_off,
     a_longer_restriction_is_corrected_by_one_push,
     a_voided_treatment_is_taken_back_by_one_push,

@@ -251,6 +251,45 @@ async fn the_order_of_arrival_does_not_matter(bed: Bed) {
     assert_eq!(stage.bed.query(waiting), ["0"]);
 }
 
+/// What clinics say of a patient in the events of sessions holds as of those sessions, whichever comes first.
+async fn where_patients_are_and_what_they_speak_hangs_on_no_order(bed: Bed) {
+    let stage = Stage::set(bed).await;
+    let session = |id: &str, at: &str, zone: &str, locale: &str| {
+        let mut event = completed(id, "p");
+        event["data"]["completed_at"] = json!(at);
+        event["data"]["patient"]["time_zone"] = json!(zone);
+        event["data"]["patient"]["locale"] = json!(locale);
+        event
+    };
+    let said = [
+        session("1", "2026-11-20T15:40:00Z", "Asia/Tokyo", "en"),
+        session("2", "2026-11-22T15:30:00Z", "America/New_York", "es"),
+        session("3", "2026-11-22T15:20:00Z", "Europe/Lisbon", "fr"),
+    ];
+    let mut first = None;
+    for order in 0..6 {
+        let reference = format!("p-{order}");
+        let mut left = of(&said, &reference);
+        let events: Vec<_> =
+            [order / 2, order % 2, 0].iter().map(|pick| left.remove(*pick)).collect();
+        tell(&stage, &events, false).await;
+        let path = format!("/v1/patients/{reference}/export");
+        let patient = stage.clinic("GET", &path, Body::None).await.expect(200)["patient"].take();
+        let known = (&patient["time_zone"], &patient["locale"]);
+        assert_eq!(known, (&json!("America/New_York"), &json!("es")), "{events:#?}");
+        let outcome = outcome(&stage, &reference).await;
+        assert_eq!(&outcome, first.get_or_insert_with(|| outcome.clone()), "{events:#?}");
+    }
+    // What the clinic says now, outside any event, is newer than every session that is over.
+    let moved = json!({"time_zone": "Asia/Kathmandu"});
+    stage.clinic("PUT", "/v1/patients/p-0", Body::Json(&moved)).await.expect(200);
+    let late = of(&[session("4", "2026-11-22T15:39:00Z", "Asia/Tokyo", "pt")], "p-0");
+    tell(&stage, &late, false).await;
+    let export = stage.clinic("GET", "/v1/patients/p-0/export", Body::None).await.expect(200);
+    assert_eq!(export["patient"]["time_zone"], "Asia/Kathmandu");
+    assert_eq!(export["patient"]["locale"], "pt");
+}
+
 /// The rules themselves, beside that their order does not matter: in each of the 24 orders.
 async fn the_later_time_wins_then_the_greater_id_and_a_void_over_all(bed: Bed) {
     let stage = Stage::set(bed).await;
@@ -437,6 +476,7 @@ on_both_engines!(
     the_cloudevents_sdk_is_understood_in_every_mode,
     every_event_of_a_batch_is_told_what_became_of_it,
     the_order_of_arrival_does_not_matter,
+    where_patients_are_and_what_they_speak_hangs_on_no_order,
     the_later_time_wins_then_the_greater_id_and_a_void_over_all,
     what_is_older_or_impossible_changes_nothing,
     headers_of_events_are_read_as_they_are_meant,

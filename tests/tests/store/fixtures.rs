@@ -39,7 +39,7 @@ pub(crate) fn make_clinic(tx: &mut Tx<'_>) -> Stored<Clinic> {
 }
 
 pub(crate) fn make_patient(tx: &mut Tx<'_>, clinic: ClinicId, reference: &str) -> Stored<Patient> {
-    Ok(tx.insert_patient(clinic, reference, None, None)?.expect("a new reference"))
+    Ok(tx.insert_patient(clinic, reference, None, None, tx.now())?.expect("a new reference"))
 }
 
 pub(crate) fn make_protocol(tx: &mut Tx<'_>, clinic: ClinicId) -> Stored<ProtocolId> {

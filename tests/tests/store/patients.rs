@@ -21,7 +21,7 @@ async fn a_reference_is_found_in_its_own_clinic_only(bed: Bed) {
             assert_eq!(tx.patient_id_by_ref(other.id, "P-1")?, None);
             assert!(tx.patient_by_ref(other.id, "P-1")?.is_none());
             assert!(tx.patient_by_ref(clinic.id, "p-1")?.is_none());
-            assert!(tx.insert_patient(clinic.id, "P-1", None, None)?.is_none());
+            assert!(tx.insert_patient(clinic.id, "P-1", None, None, tx.now())?.is_none());
             let namesake = make_patient(tx, other.id, "P-1")?;
             assert_ne!(namesake.id, patient.id);
             let both = tx.patients_by_id(&[namesake.id, patient.id, tx.env().id()])?;
@@ -90,7 +90,7 @@ async fn one_reference_is_one_patient_however_many_ask_at_once(bed: Bed) {
     let asks = (0..16).map(|n| {
         let store = if n % 2 == 0 { &bed.store } else { &other };
         store.write(move |tx| {
-            if let Some(made) = tx.insert_patient(clinic.id, "P-9", None, None)? {
+            if let Some(made) = tx.insert_patient(clinic.id, "P-9", None, None, tx.now())? {
                 return Ok((made.id, true));
             }
             Ok::<_, StoreError>((tx.patient_by_ref(clinic.id, "P-9")?.unwrap().id, false))

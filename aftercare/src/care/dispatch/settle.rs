@@ -242,7 +242,7 @@ fn count(tally: &mut Tally, settled: &Settled, outcome: &Outcome) {
 /// One row for each message that left, and for each that is owed to a single device; drops the
 /// addresses that FCM no longer takes. `apart`: whether this reminder's retries are each device's
 /// own.
-fn write_attempts(
+pub(super) fn write_attempts(
     tx: &mut Tx<'_>,
     settled: &Settled,
     apart: bool,
