@@ -41,6 +41,10 @@ bench *ARGS:
     cd tests/bench/peers && npm install --no-package-lock --no-audit --no-fund --silent
     target/release/aftercare-bench drain {{ARGS}}
 
+# What planning, and putting into words, cost without a database
+bench-planner *ARGS:
+    cargo bench --package aftercare-bench --bench planner -- {{ARGS}}
+
 # Kill the real binary so often under load, and judge from outside: on SQLite, then three replicas on PostgreSQL, whose
 # server crashes and whose replicas stand still for longer than their leases, too (0 leaves an engine out)
 storm KILLS="1000" REPLICAS="300" CRASHES="100" STOPS="100" SEED="1":

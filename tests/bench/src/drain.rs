@@ -42,6 +42,12 @@ pub(crate) fn run(args: &Args) {
     in_runtime(seed::patients(&seeded.url(), &keys.master(), args.count));
     eprintln!("{} patients made in {:.0} s", args.count, began.elapsed().as_secs_f64());
     seeded.execute("VACUUM ANALYZE");
+    let sizes = seeded.query(&format!(
+        "SELECT relname || ' ' || pg_total_relation_size(oid) / {} FROM pg_class
+         WHERE relname IN ('patients', 'devices', 'treatments', 'reminders', 'audit')",
+        args.count
+    ));
+    eprintln!("bytes a patient, indexes included: {}", sizes.join(", "));
     let mut figures: Vec<Figures> =
         everybody.iter().map(|contestant| Figures::of(contestant.name())).collect();
     for round in 1..=args.rounds {

@@ -110,6 +110,7 @@ fn record(
                         }
                     }
                 }
+                @if let Some(notice) = protocol.notice() { p.hint { "Its texts: " (notice) } }
                 (moment(frame, offer, slug))
                 @if protocol.course.is_some() { (booking(frame, slug)) }
                 button type="submit" { "Record " (title) }

@@ -204,6 +204,7 @@ async fn the_desk_offers_what_the_clinic_has(bed: Bed) {
     stage.set_clock("2026-11-22T15:40:01Z");
     let peel = maria.page("/desk/patient?ref=ana").await;
     let peel = peel.split_once("id=\"chemical-peel\"").unwrap().1;
+    assert!(peel.contains("draft, not reviewed"), "{peel}");
     let peeled = treatment_of(&maria.submit(peel, "/desk/record", &[("area", "face")]).await);
     let home = maria.page("/desk").await;
     let (last, before) = (home.find(&peeled).unwrap(), home.find(&recorded).unwrap());
