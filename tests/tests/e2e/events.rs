@@ -142,7 +142,9 @@ async fn outcome(stage: &Stage, reference: &str) -> Value {
     for name in ["generated_at", "plan_version"] {
         timeline.as_object_mut().unwrap().remove(name);
     }
-    found.as_array_mut().unwrap().push(timeline);
+    let items = found.as_array_mut().unwrap();
+    items.sort_by_key(|item| item["treatment"]["completed_at"].as_str().unwrap().to_owned());
+    items.push(timeline);
     for item in found.as_array_mut().unwrap() {
         if let Some(treatment) = item["treatment"].as_object_mut() {
             for name in ["id", "patient_ref", "patient_id"] {
@@ -264,7 +266,7 @@ async fn where_patients_are_and_what_they_speak_hangs_on_no_order(bed: Bed) {
     let said = [
         session("1", "2026-11-20T15:40:00Z", "Asia/Tokyo", "en"),
         session("2", "2026-11-22T15:30:00Z", "America/New_York", "es"),
-        session("3", "2026-11-22T15:20:00Z", "Europe/Lisbon", "fr"),
+        session("3", "2026-11-22T15:27:00Z", "Europe/Lisbon", "fr"),
     ];
     let mut first = None;
     for order in 0..6 {

@@ -22,8 +22,8 @@ use crate::receiver::{Receiver, Reply};
 use crate::stage::{Stage, done};
 
 const RECLAIM: &str = "aftercare::care::dispatch::reclaim";
-const CLAIM: &str = "aftercare_scheduler::dispatcher::Dispatcher::claim";
-const SETTLE: &str = "aftercare_scheduler::dispatcher::Dispatcher::write";
+const CLAIM: &str = "aftercare_scheduler::dispatcher::look::<impl aftercare_scheduler::dispatcher::Dispatcher>::claim";
+const SETTLE: &str = "aftercare_scheduler::dispatcher::write::<impl aftercare_scheduler::dispatcher::Dispatcher>::write";
 const CLAIM_WEBHOOK: &str = "aftercare_scheduler::webhooks::Deliverer::lane";
 /// The second that passes.
 const SETTLE_WEBHOOK: &str = "aftercare_scheduler::webhooks::Deliverer::lane#2";
