@@ -264,7 +264,7 @@ async fn where_patients_are_and_what_they_speak_hangs_on_no_order(bed: Bed) {
         event
     };
     let said = [
-        session("1", "2026-11-20T15:40:00Z", "Asia/Tokyo", "en"),
+        session("1", "2026-09-20T15:40:00Z", "Asia/Tokyo", "en"),
         session("2", "2026-11-22T15:30:00Z", "America/New_York", "es"),
         session("3", "2026-11-22T15:27:00Z", "Europe/Lisbon", "fr"),
     ];
