@@ -133,10 +133,16 @@ impl Run<'_> {
 
     /// Whether nothing is under way, at FCM or at the database.
     fn is_still(&self) -> bool {
-        self.sending.is_empty()
-            && self.outcomes.is_empty()
-            && self.looking.is_none()
-            && self.writing.is_none()
+        self.is_idle() && self.outcomes.is_empty()
+    }
+
+    /// Whether all that is left is what the database does not take: waiting for it might never end.
+    fn is_lost(&self) -> bool {
+        self.is_idle() && (self.outcomes.is_empty() || self.refused)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.sending.is_empty() && self.looking.is_none() && self.writing.is_none()
     }
 }
 
@@ -172,7 +178,7 @@ impl Dispatcher {
         let mut run = Run::new();
         while let Err(error) = self.turn(&mut run, Until::Stopped).await {
             self.failed(&error);
-            if self.is_stopping() && run.sending.is_empty() {
+            if self.is_stopping() && run.is_lost() {
                 return;
             }
             run.look = false;

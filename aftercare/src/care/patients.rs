@@ -20,20 +20,23 @@ pub fn upsert_patient(
     time_zone: Option<Zone>,
     locale: Option<Locale>,
 ) -> Result<(Patient, bool), StoreError> {
-    let now = tx.now();
-    upsert_patient_as_of(tx, clinic, reference, (time_zone, locale), now)
+    upsert_patient_as_of(tx, clinic, reference, (time_zone, locale), None)
 }
 
 /// [`upsert_patient`] with the zone and the language that were a patient's at an instant: what is known as of
-/// a later one stays, so that events end alike in whatever order they come.
+/// a later one stays, so that events end alike in whatever order they come. `None`: as it is now, whatever was
+/// known.
 pub(super) fn upsert_patient_as_of(
     tx: &mut Tx<'_>,
     clinic: ClinicId,
     reference: &str,
     (time_zone, locale): (Option<Zone>, Option<Locale>),
-    as_of: Timestamp,
+    as_of: Option<Timestamp>,
 ) -> Result<(Patient, bool), StoreError> {
-    let made = tx.insert_patient(clinic, reference, time_zone.clone(), locale.clone(), as_of)?;
+    let now = tx.now();
+    let (first_zone, first_locale) = (time_zone.clone(), locale.clone());
+    let made =
+        tx.insert_patient(clinic, reference, first_zone, first_locale, as_of.unwrap_or(now))?;
     if let Some(patient) = made {
         return Ok((patient, true));
     }
@@ -43,9 +46,9 @@ pub(super) fn upsert_patient_as_of(
     let mut patient =
         locked.ok_or_else(|| StoreError::Busy("the patient is being erased".into()))?;
     let place = (&mut patient.time_zone, &mut patient.time_zone_as_of);
-    let moved = learn(place, time_zone, as_of, |zone| zone.name().to_owned());
+    let moved = learn(place, time_zone, (as_of, now), |zone| zone.name().to_owned());
     let place = (&mut patient.locale, &mut patient.locale_as_of);
-    let spoken = learn(place, locale, as_of, ToString::to_string);
+    let spoken = learn(place, locale, (as_of, now), ToString::to_string);
     if moved.is_some() || spoken.is_some() {
         tx.update_patient(&patient)?;
         patient.updated_at = tx.now();
@@ -57,19 +60,20 @@ pub(super) fn upsert_patient_as_of(
 }
 
 /// Puts what was so at an instant in the place of what was so before. `None` when nothing is learnt by it, else
-/// whether it is another now. Of two that were so at one instant the greater word counts.
+/// whether it is another now. Of two that were so at one instant the greater word counts. What is known as of an
+/// instant to come, by a clock that was wrong, counts as of now.
 fn learn<T: Clone + PartialEq>(
     (known, known_as_of): (&mut Option<T>, &mut Option<Timestamp>),
     said: Option<T>,
-    as_of: Timestamp,
+    (as_of, now): (Option<Timestamp>, Timestamp),
     word: impl Fn(&T) -> String,
 ) -> Option<bool> {
     let said = said?;
-    let before = known.as_ref().zip(*known_as_of).map(|(known, at)| (at, word(known)));
-    if before.is_some_and(|before| (as_of, word(&said)) <= before) {
+    let before = known.as_ref().zip(*known_as_of).map(|(known, at)| (at.min(now), word(known)));
+    if before.zip(as_of).is_some_and(|(before, as_of)| (as_of, word(&said)) <= before) {
         return None;
     }
     let other = known.as_ref() != Some(&said);
-    (*known, *known_as_of) = (Some(said), Some(as_of));
+    (*known, *known_as_of) = (Some(said), Some(as_of.unwrap_or(now)));
     Some(other)
 }

@@ -393,7 +393,7 @@ fn patient(tx: &mut Tx<'_>, clinic: ClinicId, event: &SessionDone) -> Result<Pat
         PatientRef::Inline { reference, time_zone, locale } => {
             let said = (time_zone.clone(), locale.clone());
             // A clock that is ahead does not outrank what is said later.
-            let as_of = event.completed_at.min(tx.now());
+            let as_of = Some(event.completed_at.min(tx.now()));
             Ok(upsert_patient_as_of(tx, clinic, reference, said, as_of)?.0)
         }
     }

@@ -69,6 +69,12 @@ pub struct ExportedPatient {
     /// The language the clinic gave.
     #[schema(example = "pt-PT")]
     pub locale: Option<String>,
+    /// As of when the clinic gave the time zone: the end of the session that it told it with, or when it said so.
+    #[schema(value_type = Option<String>, format = DateTime, example = "2026-11-22T15:40:00Z")]
+    pub time_zone_as_of: Option<Timestamp>,
+    /// As of when it gave the language, likewise.
+    #[schema(value_type = Option<String>, format = DateTime, example = "2026-11-22T15:40:00Z")]
+    pub locale_as_of: Option<Timestamp>,
     /// The patient's own wishes; what is absent was never set.
     #[schema(value_type = std::collections::BTreeMap<String, Value>, example = json!({"exercise_hour": "18:30:00"}))]
     pub preferences: Value,

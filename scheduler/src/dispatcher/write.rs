@@ -51,11 +51,8 @@ impl Dispatcher {
             match self.write(&batch).await {
                 Ok(tally) => {
                     written.tally += tally;
-                    if tally.lost > 0
-                        && let Err(error) = self.write_overtaken(&batch, &mut written).await
-                    {
-                        written.failure = Some(error);
-                        written.left.extend(batch);
+                    if tally.lost > 0 {
+                        self.write_overtaken(&batch, &mut written.tally).await;
                     }
                 }
                 Err(error) => {
@@ -80,21 +77,39 @@ impl Dispatcher {
         }
     }
 
-    /// What was taken back while it was on its way, and was accepted.
-    async fn write_overtaken(
-        &self,
-        batch: &[Settled],
-        written: &mut Written,
-    ) -> Result<(), StoreError> {
+    /// What was taken back while it was on its way, and was accepted. What cannot be written holds up nothing else.
+    async fn write_overtaken(&self, batch: &[Settled], tally: &mut Tally) {
         let outcomes = batch.to_vec();
-        for one in self.store.read(move |tx| dispatch::overtaken(tx, &outcomes)).await? {
+        let late = self.store.read(move |tx| dispatch::overtaken(tx, &outcomes)).await;
+        let late = late.unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot tell what was sent as it was taken back");
+            Vec::new()
+        });
+        for one in late {
             let reminder = one.item.reminder;
-            if self.store.write(move |tx| dispatch::settle_overtaken(tx, &one)).await? {
-                tracing::warn!(%reminder, "sent as it was taken back; the patient is planned anew");
-                written.tally.replanned += 1;
+            match self.write_one(&one).await {
+                Ok(false) => {}
+                Ok(true) => {
+                    tracing::warn!(%reminder, "sent as it was taken back; the patient is planned anew");
+                    tally.replanned += 1;
+                }
+                Err(error) => {
+                    tracing::error!(%error, %reminder, "sent as it was taken back, and not written down");
+                }
             }
         }
-        Ok(())
+    }
+
+    async fn write_one(&self, overtaken: &Settled) -> Result<bool, StoreError> {
+        let mut tries = 1;
+        loop {
+            let one = overtaken.clone();
+            match self.store.write(move |tx| dispatch::settle_overtaken(tx, &one)).await {
+                Err(error) if error.is_transient() && tries < TRIES => tries += 1,
+                result => return result,
+            }
+            sleep(WAIT).await;
+        }
     }
 
     /// What the database did not take is kept and offered again, until its lease makes it pointless.

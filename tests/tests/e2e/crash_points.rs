@@ -62,7 +62,7 @@ const ELSEWHERE: [&str; 33] = [
     "work::show_patient",
     "work::show_treatment",
     "work::undo",
-    "write::write_overtaken",
+    "write::write_one",
 ];
 
 /// An abort and an error are over with the transaction, whichever engine's it was; who waits for whom is each

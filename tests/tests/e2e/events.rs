@@ -295,6 +295,7 @@ async fn where_patients_are_and_what_they_speak_hangs_on_no_order(bed: Bed) {
     let export = stage.clinic("GET", "/v1/patients/p-0/export", Body::None).await.expect(200);
     assert_eq!(export["patient"]["time_zone"], "Asia/Kathmandu");
     assert_eq!(export["patient"]["locale"], "pt");
+    assert_eq!(export["patient"]["locale_as_of"], "2026-11-22T15:39:00Z");
 }
 
 /// The rules themselves, beside that their order does not matter: in each of the 24 orders.

@@ -15,13 +15,14 @@ use crate::planner::{Reason, ReminderState};
 use crate::store::{StoreError, Tx};
 use jiff::Timestamp;
 
-/// Those that FCM accepted and of which nothing is written.
+/// Those that FCM accepted, of which nothing is written, and whose lease still lasts.
 ///
 /// # Errors
 /// The store's.
 pub fn overtaken(tx: &mut Tx<'_>, outcomes: &[Settled]) -> Result<Vec<Settled>, StoreError> {
-    let accepted = outcomes.iter().filter(|settled| accepted_at(settled).is_some());
-    let accepted: Vec<&Settled> = accepted.collect();
+    let now = tx.now();
+    let in_time = outcomes.iter().filter(|settled| now < settled.item.until);
+    let accepted: Vec<&Settled> = in_time.filter(|one| accepted_at(one).is_some()).collect();
     let ids: Vec<ReminderId> = accepted.iter().map(|settled| settled.item.reminder).collect();
     let written = tx.deliveries_of(&ids)?.into_iter();
     let written: BTreeSet<_> = written.map(|one| (one.reminder_id, Some(one.at))).collect();

@@ -57,6 +57,8 @@ fn patient(patient: Patient) -> serde_json::Result<ExportedPatient> {
         reference: patient.reference,
         time_zone: patient.time_zone.map(|zone| zone.to_string()),
         locale: patient.locale.map(|locale| locale.to_string()),
+        time_zone_as_of: patient.time_zone_as_of,
+        locale_as_of: patient.locale_as_of,
         preferences: serde_json::to_value(patient.preferences)?,
         plan_version: patient.plan_version,
         created_at: patient.created_at,
