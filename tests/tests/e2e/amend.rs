@@ -338,7 +338,7 @@ async fn an_answer_after_the_lease_sets_nothing_right(bed: Bed) {
     stage.bed.clock.advance(length);
     let asked = settled.clone();
     let late = store.read(move |tx| dispatch::overtaken(tx, &asked)).await.unwrap();
-    assert_eq!(late.len(), 1);
+    assert!(late.is_empty(), "{late:?}");
     let one = settled[0].clone();
     assert!(!store.write(move |tx| dispatch::settle_overtaken(tx, &one)).await.unwrap());
     assert_eq!(stage.bed.query("SELECT count(*) FROM deliveries"), ["0"]);
