@@ -69,10 +69,7 @@ pub fn locked_case(tx: &mut Tx<'_>, patient: PatientId) -> Result<Option<Case>, 
 /// # Errors
 /// When the database refuses.
 pub fn cases(tx: &mut Tx<'_>, patients: &[PatientId]) -> Result<Vec<Case>, StoreError> {
-    let patients = tx.patients_by_id(patients)?;
-    let ids: Vec<_> = patients.iter().map(|patient| patient.id).collect();
-    let reminders = tx.reminders_of(&ids)?;
-    gather(tx, patients, reminders)
+    cases_with(tx, patients, Tx::reminders_of)
 }
 
 /// [`cases`] without the reminders that only wait: enough to say what is held.
@@ -83,9 +80,17 @@ pub(super) fn cases_to_tell(
     tx: &mut Tx<'_>,
     patients: &[PatientId],
 ) -> Result<Vec<Case>, StoreError> {
+    cases_with(tx, patients, Tx::reminders_told_or_held)
+}
+
+fn cases_with<'t>(
+    tx: &mut Tx<'t>,
+    patients: &[PatientId],
+    reminders_of: impl Fn(&mut Tx<'t>, &[PatientId]) -> Result<Vec<Reminder>, StoreError>,
+) -> Result<Vec<Case>, StoreError> {
     let patients = tx.patients_by_id(patients)?;
     let ids: Vec<_> = patients.iter().map(|patient| patient.id).collect();
-    let reminders = tx.reminders_told_or_held(&ids)?;
+    let reminders = reminders_of(tx, &ids)?;
     gather(tx, patients, reminders)
 }
 

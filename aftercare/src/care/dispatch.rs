@@ -2,7 +2,8 @@
 //!
 //! Each is a function over one open transaction; between them the dispatcher talks to FCM with no
 //! transaction open. A claim is a lease until an instant of the wall clock, and only its holder can
-//! settle what it claimed: whoever comes after its lease was taken back writes nothing.
+//! settle what it claimed: whoever comes after its lease was taken back writes nothing, but for what FCM has
+//! accepted of a reminder that is not wanted any more.
 
 mod overtaken;
 mod prepare;

@@ -45,35 +45,35 @@ pub(super) fn upsert_patient_as_of(
     // Erased between the two statements.
     let mut patient =
         locked.ok_or_else(|| StoreError::Busy("the patient is being erased".into()))?;
+    let before = (patient.time_zone.clone(), patient.locale.clone());
     let place = (&mut patient.time_zone, &mut patient.time_zone_as_of);
     let moved = learn(place, time_zone, (as_of, now), |zone| zone.name().to_owned());
     let place = (&mut patient.locale, &mut patient.locale_as_of);
     let spoken = learn(place, locale, (as_of, now), ToString::to_string);
-    if moved.is_some() || spoken.is_some() {
+    if moved || spoken {
         tx.update_patient(&patient)?;
-        patient.updated_at = tx.now();
+        patient.updated_at = now;
     }
-    if moved == Some(true) || spoken == Some(true) {
+    if before != (patient.time_zone.clone(), patient.locale.clone()) {
         replan(tx, patient.id)?;
     }
     Ok((patient, false))
 }
 
-/// Puts what was so at an instant in the place of what was so before. `None` when nothing is learnt by it, else
-/// whether it is another now. Of two that were so at one instant the greater word counts. What is known as of an
-/// instant to come, by a clock that was wrong, counts as of now.
-fn learn<T: Clone + PartialEq>(
+/// Puts what was so at an instant in the place of what was so before; whether anything is learnt by it. Of two
+/// that were so at one instant the greater word counts. What is known as of an instant to come, by a clock that was
+/// wrong, counts as of now.
+fn learn<T>(
     (known, known_as_of): (&mut Option<T>, &mut Option<Timestamp>),
     said: Option<T>,
     (as_of, now): (Option<Timestamp>, Timestamp),
     word: impl Fn(&T) -> String,
-) -> Option<bool> {
-    let said = said?;
+) -> bool {
+    let Some(said) = said else { return false };
     let before = known.as_ref().zip(*known_as_of).map(|(known, at)| (at.min(now), word(known)));
     if before.zip(as_of).is_some_and(|(before, as_of)| (as_of, word(&said)) <= before) {
-        return None;
+        return false;
     }
-    let other = known.as_ref() != Some(&said);
     (*known, *known_as_of) = (Some(said), Some(as_of.unwrap_or(now)));
-    Some(other)
+    true
 }

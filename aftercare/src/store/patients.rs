@@ -172,8 +172,8 @@ pub struct PatientsOf {
 }
 
 impl Tx<'_> {
-    /// Makes a patient now, with a data key of its own and with what was so at `as_of`; `None` when the clinic has one by this
-    /// reference already, also one that another transaction made at the same time.
+    /// Makes a patient now, with a data key of its own and with what was so at `as_of`; `None` when the clinic
+    /// has one by this reference already, also one that another transaction made at the same time.
     ///
     /// # Errors
     /// When the database refuses.

@@ -1,9 +1,10 @@
 //! Writing down what came of the claims.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aftercare::care::dispatch::{self, Settled, Tally};
-use aftercare::store::StoreError;
+use aftercare::store::{StoreError, Tx};
 use futures_util::FutureExt as _;
 use tokio::time::{Instant, sleep};
 
@@ -47,7 +48,7 @@ impl Dispatcher {
         batches.extend(alone.into_iter().map(|settled| vec![settled]));
         let mut batches = batches.into_iter();
         let mut written = Written::default();
-        while let Some(batch) = batches.next() {
+        while let Some(batch) = batches.next().map(Arc::new) {
             match self.write(&batch).await {
                 Ok(tally) => {
                     written.tally += tally;
@@ -57,7 +58,7 @@ impl Dispatcher {
                 }
                 Err(error) => {
                     written.failure = Some(error);
-                    written.left.extend(batch);
+                    written.left.extend(Arc::unwrap_or_clone(batch));
                     written.left.extend(batches.by_ref().flatten());
                 }
             }
@@ -65,21 +66,14 @@ impl Dispatcher {
         written
     }
 
-    async fn write(&self, batch: &[Settled]) -> Result<Tally, StoreError> {
-        let mut tries = 1;
-        loop {
-            let outcomes = batch.to_vec();
-            match self.store.write(move |tx| dispatch::settle(tx, &outcomes)).await {
-                Err(error) if error.is_transient() && tries < TRIES => tries += 1,
-                result => return result,
-            }
-            sleep(WAIT).await;
-        }
+    async fn write(&self, batch: &Arc<Vec<Settled>>) -> Result<Tally, StoreError> {
+        let outcomes = Arc::clone(batch);
+        self.insist(move |tx| dispatch::settle(tx, &outcomes)).await
     }
 
     /// What was taken back while it was on its way, and was accepted. What cannot be written holds up nothing else.
-    async fn write_overtaken(&self, batch: &[Settled], tally: &mut Tally) {
-        let outcomes = batch.to_vec();
+    async fn write_overtaken(&self, batch: &Arc<Vec<Settled>>, tally: &mut Tally) {
+        let outcomes = Arc::clone(batch);
         let late = self.store.read(move |tx| dispatch::overtaken(tx, &outcomes)).await;
         let late = late.unwrap_or_else(|error| {
             tracing::error!(%error, "cannot tell what was sent as it was taken back");
@@ -87,7 +81,7 @@ impl Dispatcher {
         });
         for one in late {
             let reminder = one.item.reminder;
-            match self.write_one(&one).await {
+            match self.insist(move |tx| dispatch::settle_overtaken(tx, &one)).await {
                 Ok(false) => {}
                 Ok(true) => {
                     tracing::warn!(%reminder, "sent as it was taken back; the patient is planned anew");
@@ -100,11 +94,14 @@ impl Dispatcher {
         }
     }
 
-    async fn write_one(&self, overtaken: &Settled) -> Result<bool, StoreError> {
+    /// Offers a unit of work again at once where the database is busy or away, but not for long.
+    async fn insist<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Clone + Send + 'static,
+    ) -> Result<T, StoreError> {
         let mut tries = 1;
         loop {
-            let one = overtaken.clone();
-            match self.store.write(move |tx| dispatch::settle_overtaken(tx, &one)).await {
+            match self.store.write(work.clone()).await {
                 Err(error) if error.is_transient() && tries < TRIES => tries += 1,
                 result => return result,
             }

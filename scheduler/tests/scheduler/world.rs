@@ -8,12 +8,13 @@ use aftercare::care::{self, Namespace, PatientRef, Recorded, SessionDone};
 use aftercare::clock::ManualClock;
 use aftercare::ids::{ClinicId, PatientId, ReminderId, TreatmentId};
 use aftercare::store::{
-    AddressKind, Clinic, Delivery, DeliveryMode, Device, DeviceRegistration, Platform, PushContent,
-    Reminder, Store, StoreError,
+    Clinic, Delivery, DeliveryMode, Device, DeviceRegistration, Platform, PushContent, Reminder,
+    Store, StoreError,
 };
 use aftercare_scheduler::push::ServiceAccount;
 use aftercare_scheduler::{RunSummary, Scheduler, SchedulerConfig, SchedulerHandle};
 use aftercare_tests::bed::Bed;
+use aftercare_tests::phone::android;
 use fcm_emulator::{Emulator, EmulatorConfig, EmulatorHandle, Fault, FaultKind};
 use jiff::{SignedDuration, Timestamp};
 
@@ -126,15 +127,9 @@ impl World {
         delivery: DeliveryMode,
     ) -> Device {
         let registration = DeviceRegistration {
-            installation_id: format!("installation-{address}"),
-            address_kind: AddressKind::Token,
-            address: address.to_owned().into(),
             platform,
-            time_zone: "Europe/Lisbon".parse().unwrap(),
-            locale: "en".parse().unwrap(),
-            notifications_enabled: true,
             delivery,
-            session_id: None,
+            ..android(&format!("installation-{address}"), address)
         };
         let registered =
             self.store.write(move |tx| care::register_device(tx, patient, &registration));

@@ -10,10 +10,8 @@ use aftercare::care::{
 use aftercare::clock::{Clock, Env, ManualClock};
 use aftercare::ids::ClinicId;
 use aftercare::seal::MasterKey;
-use aftercare::store::{
-    AddressKind, Clinic, DeliveryMode, DeviceRegistration, Platform, PushContent, Store,
-    StoreOptions, Tx,
-};
+use aftercare::store::{Clinic, DeviceRegistration, PushContent, Store, StoreOptions, Tx};
+use aftercare_tests::phone::android;
 use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinSet;
 
@@ -89,15 +87,9 @@ fn patient(
     let (patient, _) = upsert_patient(tx, clinic, &reference, None, None)?;
     let of_clinic = tx.clinics_by_id(&[clinic])?.remove(0);
     let registration = DeviceRegistration {
-        installation_id: format!("installation-{n}"),
-        address_kind: AddressKind::Token,
-        address: address(n).into(),
-        platform: Platform::Android,
         time_zone: of_clinic.time_zone,
         locale: of_clinic.locale,
-        notifications_enabled: true,
-        delivery: DeliveryMode::Push,
-        session_id: None,
+        ..android(&format!("installation-{n}"), &address(n))
     };
     register_device(tx, patient.id, &registration)?;
     let event = SessionDone {

@@ -6,9 +6,8 @@ use std::time::Duration;
 use aftercare::care::{self, Namespace, PatientRef, RecordError, SessionDone};
 use aftercare::clock::Env;
 use aftercare::seal::MasterKey;
-use aftercare::store::{
-    AddressKind, DeliveryMode, DeviceRegistration, Platform, Store, StoreOptions, Tx,
-};
+use aftercare::store::{Store, StoreOptions, Tx};
+use aftercare_tests::phone::android;
 use aftercare_tests::postgres;
 use diesel::connection::{Connection as _, SimpleConnection as _};
 use diesel::sqlite::SqliteConnection;
@@ -228,17 +227,7 @@ fn record(
     };
     care::record_treatment(tx, clinic, event)?;
     let patient = tx.patient_by_ref(clinic, name)?.unwrap();
-    let registration = DeviceRegistration {
-        installation_id: name.to_owned(),
-        address_kind: AddressKind::Token,
-        address: name.to_owned().into(),
-        platform: Platform::Android,
-        time_zone: "Europe/Lisbon".parse().unwrap(),
-        locale: "en".parse().unwrap(),
-        notifications_enabled: true,
-        delivery: DeliveryMode::Push,
-        session_id: None,
-    };
+    let registration = android(name, name);
     care::register_device(tx, patient.id, &registration)?;
     Ok(())
 }

@@ -8,6 +8,10 @@ fn record(ago: i64) -> Step {
     Step::Record { protocol: 0, ago, zone: None, areas: None, booked_in_days: None }
 }
 
+fn session(ago: i64, zone: &'static str, areas: Option<u64>) -> Step {
+    Step::Record { protocol: 0, ago, zone: Some(zone), areas, booked_in_days: None }
+}
+
 fn phone(which: u64, zone: &'static str) -> Step {
     Step::Phone { which, zone, notifies: true }
 }
@@ -179,13 +183,6 @@ fn what_was_put_off_says_so_wherever_it_was_said() {
 
 #[test]
 fn whoever_has_travelled_out_of_quiet_hours_is_not_woken() {
-    let session = |ago, zone, areas| Step::Record {
-        protocol: 0,
-        ago,
-        zone: Some(zone),
-        areas,
-        booked_in_days: None,
-    };
     let steps = vec![
         Step::Clinic { zone: "Asia/Tokyo" },
         session(6, "America/Santiago", Some(254)),
@@ -199,13 +196,6 @@ fn whoever_has_travelled_out_of_quiet_hours_is_not_woken() {
 #[test]
 fn each_protocol_s_quiet_hours_hold_for_what_is_said_with_another_s() {
     // The clinic's new version has longer quiet hours, and the patient too many reminders on one day.
-    let session = |ago, zone, areas| Step::Record {
-        protocol: 0,
-        ago,
-        zone: Some(zone),
-        areas,
-        booked_in_days: None,
-    };
     let steps = vec![
         phone(0, "Australia/Lord_Howe"),
         session(38, "Pacific/Pago_Pago", Some(384)),

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use aftercare::care::{self, ConsentWord, PreferencesPatch, SnoozeError};
 use aftercare::patch::Patch;
 use aftercare::protocol::{Area, Protocol, QuietHours, RuleId};
-use aftercare::store::{
-    AddressKind, Booking, ConsentKind, DeliveryMode, DeviceRegistration, Platform,
-};
+use aftercare::store::{Booking, ConsentKind, DeviceRegistration};
 use aftercare::zone::Zone;
+use aftercare_tests::phone::android;
 use jiff::civil::Time;
 use jiff::{SignedDuration, Timestamp};
 
@@ -137,16 +136,11 @@ impl Stage<'_> {
 
     fn phone(&mut self, which: u64, at: &str, notifies: bool) -> Checked {
         let (patient, number) = (self.patient, usize::try_from(which % 2).unwrap());
+        let name = format!("phone-{number}");
         let registration = DeviceRegistration {
-            installation_id: format!("phone-{number}"),
-            address_kind: AddressKind::Token,
-            address: format!("phone-{number}").into(),
-            platform: Platform::Android,
             time_zone: zone(at),
-            locale: "en".parse().unwrap(),
             notifications_enabled: notifies,
-            delivery: DeliveryMode::Push,
-            session_id: None,
+            ..android(&name, &name)
         };
         self.write(move |tx| care::register_device(tx, patient, &registration)).map_err(told)?;
         let phone = Phone { zone: zone(at), synced_at: self.now(), notifies, active: true };

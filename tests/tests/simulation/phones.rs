@@ -2,8 +2,9 @@
 
 use aftercare::care;
 use aftercare::clock::Clock as _;
-use aftercare::store::{AddressKind, DeliveryMode, DeviceRegistration, Platform};
+use aftercare::store::{DeviceRegistration, Platform};
 use aftercare::zone::Zone;
+use aftercare_tests::phone::android;
 
 use crate::history::History;
 use crate::ledger::{Address, Phone};
@@ -45,15 +46,10 @@ impl World {
     fn announce(&mut self, n: usize, number: u64, phone: Phone) -> String {
         let (id, address) = (self.ledger.patients[n].id, phone.address.clone().expect("its own"));
         let registration = DeviceRegistration {
-            installation_id: format!("installation-{n}-{number}"),
-            address_kind: AddressKind::Token,
-            address: address.clone().into(),
             platform: phone.platform,
             time_zone: phone.zone.clone(),
-            locale: "en".parse().unwrap(),
             notifications_enabled: phone.notifies,
-            delivery: DeliveryMode::Push,
-            session_id: None,
+            ..android(&format!("installation-{n}-{number}"), &address)
         };
         let registered = self.write(move |tx| care::register_device(tx, id, &registration));
         registered.expect("a phone is registered");

@@ -6,9 +6,10 @@ use aftercare::ids::{ClinicId, ProtocolId, ReminderId, TreatmentId};
 use aftercare::planner::{Key, Member, ReminderState};
 use aftercare::protocol::Area;
 use aftercare::store::{
-    AddressKind, Clinic, DeliveryMode, DeviceRegistration, NewTreatment, Patient, Platform,
-    PushContent, Reminder, Store, StoreError, Treatment, Tx,
+    Clinic, DeviceRegistration, NewTreatment, Patient, PushContent, Reminder, Store, StoreError,
+    Treatment, Tx,
 };
+use aftercare_tests::phone::android;
 use jiff::{SignedDuration, Timestamp};
 
 pub(crate) const MINUTE: SignedDuration = SignedDuration::from_mins(1);
@@ -104,17 +105,7 @@ pub(crate) fn reminder(
 }
 
 pub(crate) fn registration(installation: &str, address: &str) -> DeviceRegistration {
-    DeviceRegistration {
-        installation_id: installation.to_owned(),
-        address_kind: AddressKind::Token,
-        address: address.to_owned().into(),
-        platform: Platform::Android,
-        time_zone: "Europe/Lisbon".parse().unwrap(),
-        locale: "pt-PT".parse().unwrap(),
-        notifications_enabled: true,
-        delivery: DeliveryMode::Push,
-        session_id: None,
-    }
+    DeviceRegistration { locale: "pt-PT".parse().unwrap(), ..android(installation, address) }
 }
 
 /// A clinic with a patient, committed.

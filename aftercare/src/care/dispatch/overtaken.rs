@@ -6,14 +6,16 @@
 
 use std::collections::BTreeSet;
 
-use super::{Settled, Verdict, Work};
+use jiff::Timestamp;
+
+use super::settle::{first_accepted, tried, write_attempts};
+use super::{Settled, Work};
 use crate::care;
 use crate::care::webhooks::{Happening, tell};
 use crate::clock::to_micros;
 use crate::ids::ReminderId;
 use crate::planner::{Reason, ReminderState};
 use crate::store::{StoreError, Tx};
-use jiff::Timestamp;
 
 /// Those that FCM accepted, of which nothing is written, and whose lease still lasts.
 ///
@@ -22,14 +24,14 @@ use jiff::Timestamp;
 pub fn overtaken(tx: &mut Tx<'_>, outcomes: &[Settled]) -> Result<Vec<Settled>, StoreError> {
     let now = tx.now();
     let in_time = outcomes.iter().filter(|settled| now < settled.item.until);
-    let accepted: Vec<&Settled> = in_time.filter(|one| accepted_at(one).is_some()).collect();
-    let ids: Vec<ReminderId> = accepted.iter().map(|settled| settled.item.reminder).collect();
+    let accepted: Vec<_> = in_time
+        .filter_map(|one| Some((one, (one.item.reminder, accepted_at(one).map(to_micros)?))))
+        .collect();
+    let ids: Vec<ReminderId> = accepted.iter().map(|(one, _)| one.item.reminder).collect();
     let written = tx.deliveries_of(&ids)?.into_iter();
-    let written: BTreeSet<_> = written.map(|one| (one.reminder_id, Some(one.at))).collect();
-    let mut unwritten: Vec<Settled> = accepted.into_iter().cloned().collect();
-    unwritten
-        .retain(|one| !written.contains(&(one.item.reminder, accepted_at(one).map(to_micros))));
-    Ok(unwritten)
+    let written: BTreeSet<_> = written.map(|one| (one.reminder_id, one.at)).collect();
+    let unwritten = accepted.into_iter().filter(|(_, sent)| !written.contains(sent));
+    Ok(unwritten.map(|(one, _)| one.clone()).collect())
 }
 
 /// Writes down that it was sent, and plans the patient anew; whether there was anything to write. One that is
@@ -56,7 +58,7 @@ pub fn settle_overtaken(tx: &mut Tx<'_>, settled: &Settled) -> Result<bool, Stor
     (row.attempt_at, row.updated_at) = (None, tx.now());
     tx.save_reminders(std::slice::from_ref(row))?;
     let mut deliveries = Vec::new();
-    super::settle::write_attempts(tx, settled, true, &mut deliveries)?;
+    write_attempts(tx, settled, true, &mut deliveries)?;
     tx.insert_deliveries(&deliveries)?;
     tell(tx, &[Happening::sent(item.patient, item.reminder)])?;
     care::replan(tx, item.patient)?;
@@ -70,8 +72,5 @@ const fn was_taken_back(state: ReminderState) -> bool {
 
 /// When the first device accepted a reminder.
 fn accepted_at(settled: &Settled) -> Option<Timestamp> {
-    let (Verdict::Tried(attempts), Work::Reminder) = (&settled.verdict, settled.item.work) else {
-        return None;
-    };
-    attempts.iter().filter(|attempt| attempt.is_accepted()).map(|attempt| attempt.at).min()
+    first_accepted(tried(settled)).filter(|_| settled.item.work == Work::Reminder)
 }

@@ -171,7 +171,7 @@ fn settle_test(tx: &mut Tx<'_>, settled: &Settled, tally: &mut Tally) -> Result<
     tried(settled).iter().try_for_each(|attempt| drop_dead_address(tx, attempt))
 }
 
-fn tried(settled: &Settled) -> &[Attempt] {
+pub(super) fn tried(settled: &Settled) -> &[Attempt] {
     match &settled.verdict {
         Verdict::Tried(attempts) => attempts,
         Verdict::NoDevice
@@ -206,8 +206,7 @@ fn ending(settled: &Settled, now: Timestamp) -> Outcome {
 /// word; and when only retries past the use-by are left, it waits for its use-by, where it ends like
 /// everything that was not sent.
 fn after(attempts: &[Attempt], use_by: Timestamp, now: Timestamp) -> Outcome {
-    let accepted = attempts.iter().filter(|attempt| attempt.is_accepted());
-    if let Some(at) = accepted.map(|attempt| attempt.at).min() {
+    if let Some(at) = first_accepted(attempts) {
         return Outcome::Sent { at };
     }
     let again = attempts.iter().filter_map(|attempt| match attempt.trial {
@@ -225,6 +224,11 @@ fn after(attempts: &[Attempt], use_by: Timestamp, now: Timestamp) -> Outcome {
         return Outcome::Failed { reason: Reason::Rejected };
     }
     Outcome::NoDevice { attempt_at: use_by }
+}
+
+/// When the first device took it.
+pub(super) fn first_accepted(attempts: &[Attempt]) -> Option<Timestamp> {
+    attempts.iter().filter(|attempt| attempt.is_accepted()).map(|attempt| attempt.at).min()
 }
 
 fn count(tally: &mut Tally, settled: &Settled, outcome: &Outcome) {

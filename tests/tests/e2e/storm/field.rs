@@ -10,9 +10,8 @@ use aftercare::care;
 use aftercare::clock::Env;
 use aftercare::ids::ClinicId;
 use aftercare::seal::MasterKey;
-use aftercare::store::{
-    AddressKind, DeliveryMode, DeviceRegistration, Platform, Store, StoreError, StoreOptions, Tx,
-};
+use aftercare::store::{Store, StoreError, StoreOptions, Tx};
+use aftercare_tests::phone::android;
 use aftercare_tests::postgres::{self, TestDatabase};
 use diesel::connection::{Connection as _, SimpleConnection as _};
 use diesel::sqlite::SqliteConnection;
@@ -230,17 +229,7 @@ fn enrol(tx: &mut Tx<'_>, clinic: ClinicId, n: u64) -> Result<(), StoreError> {
     let name = name(n);
     let zone: aftercare::zone::Zone = "Europe/Lisbon".parse().unwrap();
     let patient = care::upsert_patient(tx, clinic, &name, Some(zone.clone()), None)?.0;
-    let registration = DeviceRegistration {
-        installation_id: name.clone(),
-        address_kind: AddressKind::Token,
-        address: name.into(),
-        platform: Platform::Android,
-        time_zone: zone,
-        locale: "en".parse().unwrap(),
-        notifications_enabled: true,
-        delivery: DeliveryMode::Push,
-        session_id: None,
-    };
+    let registration = android(&name, &name);
     care::register_device(tx, patient.id, &registration)?;
     Ok(())
 }

@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use aftercare::care::{self, Namespace, PatientRef, SessionDone};
 use aftercare::clock::{Clock, ManualClock};
-use aftercare::store::{
-    AddressKind, Clinic, DeliveryMode, DeviceRegistration, Platform, PushContent, Store, StoreError,
-};
+use aftercare::store::{Clinic, DeviceRegistration, Platform, PushContent, Store, StoreError};
+use aftercare_tests::phone::android;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::dice::{Bytes, Dice};
@@ -128,15 +127,8 @@ fn treat(
 fn registration(n: usize, phone: usize) -> DeviceRegistration {
     let platforms = [Platform::Android, Platform::Ios, Platform::Web];
     DeviceRegistration {
-        installation_id: format!("installation-{n}-{phone}"),
-        address_kind: AddressKind::Token,
-        address: address(n, phone).into(),
         platform: platforms[n % platforms.len()],
-        time_zone: "Europe/Lisbon".parse().unwrap(),
-        locale: "en".parse().unwrap(),
-        notifications_enabled: true,
-        delivery: DeliveryMode::Push,
-        session_id: None,
+        ..android(&format!("installation-{n}-{phone}"), &address(n, phone))
     }
 }
 
