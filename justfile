@@ -35,11 +35,12 @@ fcm-faults REMINDERS="10000":
     AFTERCARE_FCM_FAULTS={{REMINDERS}} \
         cargo test --config .ci/optimised.toml --test simulation faults -- --nocapture
 
-# How fast what is due leaves, beside other queues; wants a quiet machine, Node and PostgreSQL
-bench *ARGS:
+# How fast it is, as Markdown tables (`just bench intake --help`: all, drain, intake, lateness, replicas);
+# wants a quiet machine, Node and PostgreSQL
+bench WHAT="all" *ARGS:
     cargo build --release --workspace
     cd tests/bench/peers && npm install --no-package-lock --no-audit --no-fund --silent
-    target/release/aftercare-bench drain {{ARGS}}
+    target/release/aftercare-bench {{WHAT}} {{ARGS}}
 
 # What planning, and putting into words, cost without a database
 bench-planner *ARGS:

@@ -130,6 +130,12 @@ impl TestDatabase {
         log.lines().filter(|line| *line == broken).count()
     }
 
+    /// One of the programs that came with the server, such as `psql`.
+    #[must_use]
+    pub fn program(&self, name: &str) -> Command {
+        Command::new(self.cluster.bin.join(name))
+    }
+
     /// Dumps the database into a file, as its operator would.
     ///
     /// # Panics

@@ -1,12 +1,13 @@
 //! Who competes, what each needs in its database before the clock runs, and how it is started.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
+use std::process::Command;
 
 use aftercare_tests::postgres::TestDatabase;
 
 use crate::keys::Keys;
-use crate::process::Running;
+use crate::process::{Running, peer};
+use crate::product::Product;
 
 /// Somebody who sends what is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -37,7 +38,7 @@ impl Contestant {
             Self::GraphileWorker => "graphile-worker.mjs",
             Self::PgBoss => "pg-boss.mjs",
         };
-        Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join(name))
+        Some(peer(name))
     }
 
     /// A database with that many messages due.
@@ -56,7 +57,7 @@ impl Contestant {
     /// Starts it.
     pub(crate) fn start(self, database: &TestDatabase, keys: &Keys, port: u16) -> Running {
         let mut command = match self {
-            Self::Aftercare => aftercare(database, keys, port),
+            Self::Aftercare => return Product { keys, database: database.url() }.scheduler(port),
             Self::Bare => {
                 let mut command = Command::new(std::env::current_exe().unwrap());
                 command.args(["bare", &database.url_at("127.0.0.1")]);
@@ -68,27 +69,10 @@ impl Contestant {
                 command.arg(self.script().unwrap());
                 command.args(["run", &database.url_at("127.0.0.1")]);
                 command.env("NODE_EXTRA_CA_CERTS", keys.authority());
-                command.env("SINK_PORT", port.to_string());
                 command
             }
         };
-        Running(command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap())
+        command.env("SINK_PORT", port.to_string());
+        Running::start(command)
     }
-}
-
-/// The binary beside this one.
-fn aftercare(database: &TestDatabase, keys: &Keys, port: u16) -> Command {
-    let binary = std::env::current_exe().unwrap().with_file_name("aftercare");
-    assert!(binary.is_file(), "{} is not built: just bench builds it", binary.display());
-    let mut command = Command::new(binary);
-    command.arg("scheduler").current_dir(keys.path());
-    command.env("DATABASE_URL", database.url());
-    command.env("AFTERCARE_KEY_FILE", keys.master());
-    command.env("AFTERCARE_ERASURES", keys.path().join("erasures"));
-    command.env("FCM_CREDENTIALS", keys.account(port));
-    command.env("AFTERCARE_FCM_URL", format!("https://localhost:{port}"));
-    command.env("AFTERCARE_FCM_RATE", "1000000000");
-    command.env("AFTERCARE_LOG", "warn");
-    command.env("SSL_CERT_FILE", keys.authority());
-    command
 }

@@ -51,7 +51,10 @@ impl Keys {
 
     /// A service account whose tokens come from the sink on that port.
     pub(crate) fn account(&self, port: u16) -> PathBuf {
-        let file = self.path().join("account.json");
+        let file = self.path().join(format!("account-{port}.json"));
+        if file.exists() {
+            return file;
+        }
         let key = RsaKey::generate(KeySize::Rsa2048).unwrap();
         let der: Pkcs8V1Der<'_> = key.as_der().unwrap();
         let base64 = base64::engine::general_purpose::STANDARD.encode(der.as_ref());

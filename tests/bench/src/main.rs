@@ -1,7 +1,7 @@
-//! How fast Aftercare is, beside what else a team could take for the same work. `just bench` runs it.
+//! How fast Aftercare is, beside what else a team could take for the same work. `just bench` runs all of it.
 //!
-//! Everybody sends to one sink over TLS and HTTP/2 from one PostgreSQL, each from a database of its own; what
-//! is reported is what the sink and the kernel saw. See docs/performance.md.
+//! Whoever sends does so over TLS and HTTP/2 to one sink, and everybody has a database of its own on one
+//! PostgreSQL; what is reported is what clients, the sink and the kernel saw. See docs/performance.md.
 
 #![expect(
     clippy::unwrap_used,
@@ -18,22 +18,43 @@
     reason = "figures are rounded for people anyway"
 )]
 
+mod all;
 mod bare;
 mod contestants;
 mod drain;
+mod intake;
 mod keys;
+mod lateness;
+mod machine;
 mod message;
 mod process;
+mod product;
+mod race;
+mod replicas;
 mod seed;
 mod sink;
 mod table;
 
 use clap::Parser;
 
+/// How fast Aftercare is, beside what else a team could take for the same work.
+///
+/// Each command measures one thing, everybody in turn, and prints one Markdown table; what is under way is
+/// said on standard error. It wants a quiet machine, PostgreSQL's server programs and Node.
+/// docs/performance.md says what the figures mean.
 #[derive(Parser)]
+#[command(max_term_width = 100)]
 enum Command {
+    /// Everything below, one after the other
+    All(all::Args),
     /// How fast so many reminders leave that are due at once
     Drain(drain::Args),
+    /// How fast sessions are recorded, over HTTP
+    Intake(intake::Args),
+    /// How long after it was due each reminder leaves, as they come due one after the other
+    Lateness(lateness::Args),
+    /// How fast what is due leaves when several schedulers share one PostgreSQL
+    Replicas(replicas::Args),
     /// What takes the messages (started by the others)
     #[command(hide = true)]
     Sink(sink::Args),
@@ -44,7 +65,11 @@ enum Command {
 
 fn main() {
     match Command::parse() {
+        Command::All(args) => all::run(&args),
         Command::Drain(args) => drain::run(&args),
+        Command::Intake(args) => intake::run(&args),
+        Command::Lateness(args) => lateness::run(&args),
+        Command::Replicas(args) => replicas::run(&args),
         Command::Sink(args) => in_runtime(sink::run(args)),
         Command::Bare(args) => in_runtime(bare::run(args)),
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::Value;
@@ -43,6 +43,18 @@ pub(crate) fn cpu(root: u32) -> f64 {
 
 /// A process that ends with whoever holds this.
 pub(crate) struct Running(pub(crate) Child);
+
+impl Running {
+    /// Starts it; what it says of itself goes where ours does.
+    pub(crate) fn start(mut command: Command) -> Self {
+        Self(command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap())
+    }
+}
+
+/// A program of another kind, with its dependencies beside it.
+pub(crate) fn peer(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join(name)
+}
 
 impl Drop for Running {
     fn drop(&mut self) {

@@ -1,7 +1,7 @@
 //! Takes messages as FCM does, over TLS and HTTP/2 with a hundred streams a connection, and does nothing with
 //! them but count. A process of its own, so that its work is nobody else's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -44,6 +44,7 @@ struct Seen {
     last: AtomicU64,
     /// How many messages arrived so many tenths of a millisecond after they were due.
     late: Mutex<BTreeMap<u64, u64>>,
+    tags: Mutex<HashSet<Box<str>>>,
 }
 
 /// Listens on a port that it prints, and answers each line of its standard input with what it has seen so
@@ -127,7 +128,12 @@ impl Seen {
             self.first.store(now, Ordering::Release);
         }
         self.last.fetch_max(now, Ordering::AcqRel);
-        if let Some(due) = due_at(body) {
+        let Ok(body) = str::from_utf8(body) else { return };
+        if let Some(tag) = field(body, "tag") {
+            self.tags.lock().unwrap().insert(tag.into());
+        }
+        let due = field(body, "due_at").and_then(|due| due.parse::<Timestamp>().ok());
+        if let Some(due) = due {
             let late = at.duration_since(due).as_micros().max(0) / 100;
             *self.late.lock().unwrap().entry(late as u64).or_default() += 1;
         }
@@ -137,13 +143,13 @@ impl Seen {
         let get = |value: &AtomicU64| value.load(Ordering::Acquire);
         let seconds = get(&self.last).saturating_sub(get(&self.first)) as f64 / 1e6;
         let late: Vec<(u64, u64)> = self.late.lock().unwrap().clone().into_iter().collect();
-        json!({ "count": get(&self.count), "seconds": seconds, "late": late })
+        let distinct = self.tags.lock().unwrap().len();
+        json!({ "count": get(&self.count), "distinct": distinct, "seconds": seconds, "late": late })
     }
 }
 
-/// When what the message says was due, if it says so, found without reading all of it.
-fn due_at(body: &[u8]) -> Option<Timestamp> {
-    let text = str::from_utf8(body).ok()?;
-    let (_, rest) = text.split_once("\"due_at\":\"")?;
-    rest.split('"').next()?.parse().ok()
+/// What the message says under that name, found without reading all of it.
+fn field<'m>(message: &'m str, name: &str) -> Option<&'m str> {
+    let (_, rest) = message.split_once(&format!("\"{name}\":\""))?;
+    rest.split('"').next()
 }

@@ -1,0 +1,63 @@
+//! What the product writes for one session, as a model of what others are to write.
+
+use aftercare_tests::postgres::TestDatabase;
+use serde_json::{Map, Value, json};
+
+use super::{load, session, sign_in};
+use crate::keys::Keys;
+use crate::product::Product;
+
+/// Columns and values of one row.
+pub(super) type Row = Map<String, Value>;
+
+/// The rows of one session.
+pub(super) struct Rows {
+    pub(super) treatment: Row,
+    pub(super) reminders: Vec<Row>,
+    pub(super) audit: Vec<Row>,
+}
+
+impl Rows {
+    /// Has the product record one session in a copy, and reads what that wrote.
+    pub(super) fn of_one_session(keys: &Keys, seeded: &TestDatabase, account: &Value) -> Self {
+        let database = seeded.copy();
+        database.execute("DELETE FROM audit");
+        let (running, port) = Product { keys, database: database.url() }.api();
+        let token = sign_in(port, account);
+        database.execute("DELETE FROM audit");
+        let answer = load::send(port, &load::post("/v1/treatments", &token, &session(0)));
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        drop(running);
+        let all = |table: &str| -> Vec<Row> {
+            let rows = database.query(&format!("SELECT to_jsonb(t) FROM {table} t"));
+            rows.iter().map(|row| serde_json::from_str(row).unwrap()).collect()
+        };
+        let mut treatments = all("treatments");
+        let rows = Self {
+            treatment: treatments.remove(0),
+            reminders: all("reminders"),
+            audit: all("audit"),
+        };
+        database.drop_it();
+        rows
+    }
+
+    pub(super) fn json(&self) -> Value {
+        let Self { treatment, reminders, audit } = self;
+        json!({ "treatment": treatment, "reminders": reminders, "audit": audit })
+    }
+
+    /// That so many sessions were written, and nothing of them is missing.
+    pub(super) fn check(&self, database: &TestDatabase, sessions: usize) {
+        for (table, each) in
+            [("treatments", 1), ("reminders", self.reminders.len()), ("audit", self.audit.len())]
+        {
+            let recent = match table {
+                "audit" => " WHERE action = 'treatment.recorded'",
+                _ => "",
+            };
+            let written = database.query(&format!("SELECT count(*) FROM {table}{recent}"));
+            assert_eq!(written, [(sessions * each).to_string()], "{table}");
+        }
+    }
+}
