@@ -35,8 +35,8 @@ fcm-faults REMINDERS="10000":
     AFTERCARE_FCM_FAULTS={{REMINDERS}} \
         cargo test --config .ci/optimised.toml --test simulation faults -- --nocapture
 
-# How fast it is, as Markdown tables (`just bench intake --help`: all, drain, intake, lateness, replicas);
-# wants a quiet machine, Node and PostgreSQL
+# How fast it is, as Markdown tables; WHAT is all, drain, intake, lateness, claim, snapshot, replicas or sqlite
+# (`just bench intake --help`); wants a quiet machine, Node and PostgreSQL
 bench WHAT="all" *ARGS:
     cargo build --release --workspace
     cd tests/bench/peers && npm install --no-package-lock --no-audit --no-fund --silent

@@ -3,11 +3,14 @@
 use std::process::Command;
 
 /// What is measured, and with which words it is over in seconds.
-const EVERYTHING: [(&str, &str); 4] = [
+const EVERYTHING: [(&str, &str); 7] = [
     ("drain", "--count 500 --rounds 1"),
     ("intake", "--count 200 --rounds 1"),
     ("lateness", "--rate 50 --seconds 2 --rounds 1"),
+    ("claim", "--planned 2000,8000 --claims 2 --rounds 1"),
+    ("snapshot", "--count 500 --rounds 1"),
     ("replicas", "--count 500 --rounds 1"),
+    ("sqlite", "--count 500 --planned 5000 --rounds 1"),
 ];
 
 #[derive(clap::Args)]

@@ -81,15 +81,16 @@ impl<const FIGURES: usize> Row<FIGURES> {
     fn cell(&self, index: usize) -> String {
         let (least, middle, most) = self.spread(index);
         if middle.is_nan() {
-            return "-".to_owned();
+            return figure(middle);
         }
         format!("{} / {} / {}", figure(least), figure(middle), figure(most))
     }
 }
 
-/// With three digits that count, or none behind the point.
+/// With three digits that count, or none behind the point; what is not a number was not measured.
 fn figure(value: f64) -> String {
     let decimals = match value.abs() {
+        none if none.is_nan() => return "-".to_owned(),
         large if large >= 100.0 => 0,
         middle if middle >= 10.0 => 1,
         _ => 2,

@@ -1,54 +1,47 @@
 //! The same on SQLite, beside nothing but its inserts: one connection, and one transaction for each session,
 //! which waits for the disk as the product's does.
 
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use aftercare::ids::ClinicId;
-use diesel::connection::{Connection as _, SimpleConnection as _};
+use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
-use diesel::sql_types::{BigInt, Text};
+use diesel::sql_types::BigInt;
 use diesel::sqlite::{Sqlite, SqliteConnection};
 use serde_json::Value;
 
 use super::load::{self, Load};
 use super::{Args, Figures, Server, figures, session, sign_in};
+use crate::embedded::File;
 use crate::in_runtime;
 use crate::keys::Keys;
 use crate::process::cpu;
 use crate::product::Product;
 use crate::seed::{Seed, morning};
 
-const PRAGMAS: &str =
-    "PRAGMA journal_mode = WAL; PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL";
-
 /// What everybody finds: a file with patients, and what one session writes.
 pub(super) struct Stage<'k> {
     keys: &'k Keys,
     account: Value,
-    seeded: PathBuf,
+    seeded: File,
     statements: Vec<String>,
 }
 
 impl<'k> Stage<'k> {
     pub(super) fn set(keys: &'k Keys, args: &Args) -> Self {
-        let seeded = keys.path().join("seeded.db");
-        let product = Product { keys, database: url(&seeded) };
+        let seeded = File::named(keys.path(), "intake.db");
+        let product = Product { keys, database: seeded.url() };
         let account = product.clinic(&morning());
         let clinic: ClinicId = account["clinic_id"].as_str().unwrap().parse().unwrap();
         in_runtime(
-            Seed::new(&url(&seeded), &keys.master()).of(clinic).without_session(args.people()),
+            Seed::new(&seeded.url(), &keys.master()).of(clinic).without_session(args.people()),
         );
-        connect(&seeded)
-            .batch_execute(
-                "CREATE TABLE bench_people (n INTEGER PRIMARY KEY, id BLOB NOT NULL);
-                 INSERT INTO bench_people SELECT row_number() OVER () - 1, id FROM patients;
-                 DELETE FROM audit;
-                 PRAGMA wal_checkpoint(TRUNCATE)",
-            )
-            .unwrap();
+        seeded.execute(
+            "CREATE TABLE bench_people (n INTEGER PRIMARY KEY, id BLOB NOT NULL);
+             INSERT INTO bench_people SELECT row_number() OVER () - 1, id FROM patients;
+             DELETE FROM audit",
+        );
         let mut stage = Self { keys, account, seeded, statements: Vec::new() };
         stage.statements = stage.of_one_session();
         stage
@@ -56,34 +49,24 @@ impl<'k> Stage<'k> {
 
     /// The statements that write what the product writes for one session.
     fn of_one_session(&self) -> Vec<String> {
-        let file = self.copy();
-        let (running, port) = Product { keys: self.keys, database: url(&file) }.api();
+        let file = self.seeded.for_a_turn();
+        let (running, port) = Product { keys: self.keys, database: file.url() }.api();
         let token = sign_in(port, &self.account);
-        connect(&file).batch_execute("DELETE FROM audit").unwrap();
+        file.execute("DELETE FROM audit");
         let answer = load::send(port, &load::post("/v1/treatments", &token, &session(0)));
         assert_eq!(answer.status, 201, "{}", answer.text());
         drop(running);
-        let mut conn = connect(&file);
         let mut statements: Vec<String> =
-            ["treatments", "reminders", "audit"].map(|table| insert(&mut conn, table)).into();
+            ["treatments", "reminders", "audit"].map(|table| insert(&file, table)).into();
         statements.push(format!(
             "UPDATE patients SET plan_version = plan_version + 1 WHERE id = {PATIENT}"
         ));
         statements
     }
 
-    fn copy(&self) -> PathBuf {
-        let file = self.seeded.with_file_name("turn.db");
-        for ending in ["-wal", "-shm"] {
-            let _ = fs::remove_file(format!("{}{ending}", file.display()));
-        }
-        fs::copy(&self.seeded, &file).unwrap();
-        file
-    }
-
     pub(super) fn product(&self, args: &Args) -> Figures {
-        let file = self.copy();
-        let (running, port) = Product { keys: self.keys, database: url(&file) }.api();
+        let file = self.seeded.for_a_turn();
+        let (running, port) = Product { keys: self.keys, database: file.url() }.api();
         let token = sign_in(port, &self.account);
         let figures =
             args.post(&Server { pid: running.0.id(), port, token: &token, postgres: None });
@@ -93,8 +76,8 @@ impl<'k> Stage<'k> {
     }
 
     pub(super) fn raw(&self, args: &Args) -> Figures {
-        let file = self.copy();
-        let mut conn = connect(&file);
+        let file = self.seeded.for_a_turn();
+        let mut conn = file.connect();
         let mut write = |n: usize| {
             let began = Instant::now();
             conn.batch_execute("BEGIN IMMEDIATE").unwrap();
@@ -140,19 +123,13 @@ impl QueryId for Of<'_> {
 
 impl RunQueryDsl<SqliteConnection> for Of<'_> {}
 
-#[derive(QueryableByName)]
-struct Word {
-    #[diesel(sql_type = Text)]
-    word: String,
-}
-
 /// Whose session number `?1` is, and its id.
 const PATIENT: &str = "(SELECT id FROM bench_people WHERE n = ?1)";
 const TREATMENT: &str = "CAST(printf('%016d', ?1) AS BLOB)";
 
 /// Inserts what is in that table now, as of session number `?1`.
-fn insert(conn: &mut SqliteConnection, table: &str) -> String {
-    let columns = words(conn, &format!("SELECT name AS word FROM pragma_table_info('{table}')"));
+fn insert(file: &File, table: &str) -> String {
+    let columns = file.words(&format!("SELECT name AS word FROM pragma_table_info('{table}')"));
     let value = |column: &String| match (table, column.as_str()) {
         ("treatments", "id") | (_, "treatment_id") => {
             format!("'{}'", TREATMENT.replace('\'', "''"))
@@ -164,28 +141,13 @@ fn insert(conn: &mut SqliteConnection, table: &str) -> String {
     };
     let row: Vec<String> = columns.iter().map(value).collect();
     let rows = format!("SELECT '(' || {} || ')' AS word FROM {table}", row.join(" || ',' || "));
-    let rows = words(conn, &rows).join(",");
+    let rows = file.words(&rows).join(",");
     format!("INSERT INTO {table} ({}) VALUES {rows}", columns.join(","))
 }
 
-fn words(conn: &mut SqliteConnection, sql: &str) -> Vec<String> {
-    let rows: Vec<Word> = diesel::sql_query(sql).load(conn).unwrap();
-    rows.into_iter().map(|row| row.word).collect()
-}
-
 /// That every session was written, with all that belongs to it.
-fn check(file: &Path, args: &Args) {
+fn check(file: &File, args: &Args) {
     let count = "SELECT count(*) || ' ' || ((SELECT count(*) FROM reminders) / count(*)) AS word
         FROM treatments";
-    assert_eq!(words(&mut connect(file), count), [format!("{} 7", args.people())]);
-}
-
-fn url(file: &Path) -> String {
-    format!("sqlite:{}", file.display())
-}
-
-fn connect(file: &Path) -> SqliteConnection {
-    let mut conn = SqliteConnection::establish(file.to_str().unwrap()).unwrap();
-    conn.batch_execute(PRAGMAS).unwrap();
-    conn
+    assert_eq!(file.words(count), [format!("{} 7", args.people())]);
 }
