@@ -129,10 +129,10 @@ impl Seen {
         }
         self.last.fetch_max(now, Ordering::AcqRel);
         let Ok(body) = str::from_utf8(body) else { return };
-        if let Some(tag) = field(body, "tag") {
+        if let Some(tag) = field(body, "\"tag\":\"") {
             self.tags.lock().unwrap().insert(tag.into());
         }
-        let due = field(body, "due_at").and_then(|due| due.parse::<Timestamp>().ok());
+        let due = field(body, "\"due_at\":\"").and_then(|due| due.parse::<Timestamp>().ok());
         if let Some(due) = due {
             let late = at.duration_since(due).as_micros().max(0) / 100;
             *self.late.lock().unwrap().entry(late as u64).or_default() += 1;
@@ -148,8 +148,8 @@ impl Seen {
     }
 }
 
-/// What the message says under that name, found without reading all of it.
-fn field<'m>(message: &'m str, name: &str) -> Option<&'m str> {
-    let (_, rest) = message.split_once(&format!("\"{name}\":\""))?;
+/// What the message says after that, up to the next quotation mark, found without reading all of it.
+fn field<'m>(message: &'m str, start: &str) -> Option<&'m str> {
+    let (_, rest) = message.split_once(start)?;
     rest.split('"').next()
 }
