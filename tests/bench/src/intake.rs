@@ -23,6 +23,8 @@ use crate::{in_runtime, machine};
 
 /// Of so many sessions that are counted, one is recorded before.
 const WARM_UP: usize = 10;
+/// For so many sessions that are counted, one was there already.
+const OTHERS: usize = 4;
 
 const COLUMNS: [&str; 5] =
     ["sessions a second", "ms to the answer: p50", "p99", "CPU µs a session: own", "PostgreSQL"];
@@ -47,6 +49,21 @@ pub(crate) struct Args {
     /// How often each contestant has its turn, one after the other
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+}
+
+/// Fills a new database with a clinic's patients, each with a phone: those of the turn, and others who had a
+/// session before, so that nobody begins with empty tables. Gives what `aftercare clinic create` says.
+fn fill(keys: &Keys, database: String, args: &Args) -> Value {
+    let product = Product { keys, database };
+    let account = product.clinic(&morning());
+    let clinic: ClinicId = account["clinic_id"].as_str().unwrap().parse().unwrap();
+    let key = keys.master();
+    let seed = || Seed::new(&product.database, &key).of(clinic);
+    in_runtime(async {
+        seed().without_session(args.people()).await;
+        seed().after(args.people()).due_now(args.before()).await;
+    });
+    account
 }
 
 /// What everybody finds: patients, each with a phone, and what one session of one of them writes.
@@ -81,11 +98,7 @@ impl Stage {
     fn set(args: &Args) -> Self {
         let keys = Keys::make();
         let seeded = durable_server().expect("PostgreSQL");
-        let product = Product { keys: &keys, database: seeded.url() };
-        let account = product.clinic(&morning());
-        let clinic: ClinicId = account["clinic_id"].as_str().unwrap().parse().unwrap();
-        let (url, key) = (seeded.url(), keys.master());
-        in_runtime(Seed::new(&url, &key).of(clinic).without_session(args.people()));
+        let account = fill(&keys, seeded.url(), args);
         seeded.execute(
             "CREATE TABLE bench_people AS
                 SELECT n, 'patient-' || n AS ref, id
@@ -112,6 +125,16 @@ impl Args {
     /// How many patients there are, and sessions of them.
     fn people(&self) -> usize {
         self.warm_up() + self.count
+    }
+
+    /// How many other patients there are, each with one session.
+    fn before(&self) -> usize {
+        self.count.div_ceil(OTHERS)
+    }
+
+    /// How many sessions there are after a turn that warms up.
+    fn sessions(&self) -> usize {
+        self.people() + self.before()
     }
 
     /// Posts all, the first of them to warm up, and gives the figures.
@@ -160,7 +183,7 @@ fn product(stage: &Stage, args: &Args) -> Figures {
     let postgres = Some(database.server_pid());
     let figures = args.post(&Server { pid: running.0.id(), port, token: &token, postgres });
     drop(running);
-    stage.rows.check(&database, args.people());
+    stage.rows.check(&database, args.sessions());
     database.drop_it();
     figures
 }

@@ -31,17 +31,24 @@ pub(crate) struct Seed<'s> {
     url: &'s str,
     key: &'s Path,
     clinic: Option<ClinicId>,
+    /// The number of the first patient.
+    first: usize,
     now: Timestamp,
 }
 
 impl<'s> Seed<'s> {
     pub(crate) fn new(url: &'s str, key: &'s Path) -> Self {
-        Self { url, key, clinic: None, now: Timestamp::now() }
+        Self { url, key, clinic: None, first: 0, now: Timestamp::now() }
     }
 
     /// The same for patients of a clinic that is there already.
     pub(crate) fn of(self, clinic: ClinicId) -> Self {
         Self { clinic: Some(clinic), ..self }
+    }
+
+    /// The same beside so many patients that are there already.
+    pub(crate) fn after(self, patients: usize) -> Self {
+        Self { first: patients, ..self }
     }
 
     /// So many patients with a phone and no session yet.
@@ -71,7 +78,7 @@ impl<'s> Seed<'s> {
             Some(clinic) => clinic,
             None => store.write(new_clinic).await.unwrap(),
         };
-        let all: Vec<(usize, Option<Timestamp>)> = sessions.into_iter().enumerate().collect();
+        let all: Vec<(usize, Option<Timestamp>)> = (self.first..).zip(sessions).collect();
         let mut making = JoinSet::new();
         for batch in all.chunks(BATCH) {
             let (store, batch) = (store.clone(), batch.to_vec());

@@ -27,7 +27,7 @@ pub(super) fn turn(stage: &Stage, args: &Args) -> Figures {
     let postgres = Some(database.server_pid());
     let figures = args.post(&Server { pid: running.0.id(), port, token: &token, postgres });
     drop(running);
-    stage.rows.check(&database, args.people());
+    stage.rows.check(&database, args.sessions());
     database.drop_it();
     figures
 }

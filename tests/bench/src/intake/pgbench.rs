@@ -33,7 +33,7 @@ pub(super) fn turn(stage: &Stage, args: &Args) -> Figures {
     let logs = files.filter(|file| file != &script);
     let times: Vec<f64> =
         logs.flat_map(|log| milliseconds(&fs::read_to_string(log).unwrap())).collect();
-    stage.rows.check(&database, each * args.clients);
+    stage.rows.check(&database, each * args.clients + args.before());
     database.drop_it();
     figures(&Load::new(times.len() as f64 / rate, times), f64::NAN, postgres)
 }

@@ -21,21 +21,23 @@ impl Rows {
     /// Has the product record one session in a copy, and reads what that wrote.
     pub(super) fn of_one_session(keys: &Keys, seeded: &TestDatabase, account: &Value) -> Self {
         let database = seeded.copy();
-        database.execute("DELETE FROM audit");
         let (running, port) = Product { keys, database: database.url() }.api();
         let token = sign_in(port, account);
         database.execute("DELETE FROM audit");
         let answer = load::send(port, &load::post("/v1/treatments", &token, &session(0)));
         assert_eq!(answer.status, 201, "{}", answer.text());
         drop(running);
-        let all = |table: &str| -> Vec<Row> {
-            let rows = database.query(&format!("SELECT to_jsonb(t) FROM {table} t"));
+        let all = |rows: &str| -> Vec<Row> {
+            let rows = database.query(&format!("SELECT to_jsonb(t) FROM {rows} t"));
             rows.iter().map(|row| serde_json::from_str(row).unwrap()).collect()
         };
-        let mut treatments = all("treatments");
+        let latest = "(SELECT * FROM treatments ORDER BY recorded_at DESC LIMIT 1)";
+        let reminders = format!(
+            "(SELECT r.* FROM reminders r JOIN {latest} l ON l.id = r.treatment_id ORDER BY r.id)"
+        );
         let rows = Self {
-            treatment: treatments.remove(0),
-            reminders: all("reminders"),
+            treatment: all(latest).remove(0),
+            reminders: all(&reminders),
             audit: all("audit"),
         };
         database.drop_it();

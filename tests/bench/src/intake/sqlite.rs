@@ -3,7 +3,6 @@
 
 use std::time::Instant;
 
-use aftercare::ids::ClinicId;
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
@@ -12,13 +11,11 @@ use diesel::sqlite::{Sqlite, SqliteConnection};
 use serde_json::Value;
 
 use super::load::{self, Load};
-use super::{Args, Figures, Server, figures, session, sign_in};
+use super::{Args, Figures, Server, figures, fill, session, sign_in};
 use crate::embedded::File;
-use crate::in_runtime;
 use crate::keys::Keys;
 use crate::process::cpu;
 use crate::product::Product;
-use crate::seed::{Seed, morning};
 
 /// What everybody finds: a file with patients, and what one session writes.
 pub(super) struct Stage<'k> {
@@ -31,12 +28,7 @@ pub(super) struct Stage<'k> {
 impl<'k> Stage<'k> {
     pub(super) fn set(keys: &'k Keys, args: &Args) -> Self {
         let seeded = File::named(keys.path(), "intake.db");
-        let product = Product { keys, database: seeded.url() };
-        let account = product.clinic(&morning());
-        let clinic: ClinicId = account["clinic_id"].as_str().unwrap().parse().unwrap();
-        in_runtime(
-            Seed::new(&seeded.url(), &keys.master()).of(clinic).without_session(args.people()),
-        );
+        let account = fill(keys, seeded.url(), args);
         seeded.execute(
             "CREATE TABLE bench_people (n INTEGER PRIMARY KEY, id BLOB NOT NULL);
              INSERT INTO bench_people SELECT row_number() OVER () - 1, id FROM patients;
@@ -127,7 +119,7 @@ impl RunQueryDsl<SqliteConnection> for Of<'_> {}
 const PATIENT: &str = "(SELECT id FROM bench_people WHERE n = ?1)";
 const TREATMENT: &str = "CAST(printf('%016d', ?1) AS BLOB)";
 
-/// Inserts what is in that table now, as of session number `?1`.
+/// Inserts what the latest session left in that table, as of session number `?1`.
 fn insert(file: &File, table: &str) -> String {
     let columns = file.words(&format!("SELECT name AS word FROM pragma_table_info('{table}')"));
     let value = |column: &String| match (table, column.as_str()) {
@@ -140,8 +132,15 @@ fn insert(file: &File, table: &str) -> String {
         _ => format!("quote({column})"),
     };
     let row: Vec<String> = columns.iter().map(value).collect();
-    let rows = format!("SELECT '(' || {} || ')' AS word FROM {table}", row.join(" || ',' || "));
-    let rows = file.words(&rows).join(",");
+    let latest = "SELECT id FROM treatments ORDER BY recorded_at DESC LIMIT 1";
+    let its = match table {
+        "treatments" => format!("WHERE id = ({latest})"),
+        "reminders" => format!("WHERE treatment_id = ({latest})"),
+        _ => String::new(),
+    };
+    let row = row.join(" || ',' || ");
+    let rows =
+        file.words(&format!("SELECT '(' || {row} || ')' AS word FROM {table} {its}")).join(",");
     format!("INSERT INTO {table} ({}) VALUES {rows}", columns.join(","))
 }
 
@@ -149,5 +148,5 @@ fn insert(file: &File, table: &str) -> String {
 fn check(file: &File, args: &Args) {
     let count = "SELECT count(*) || ' ' || ((SELECT count(*) FROM reminders) / count(*)) AS word
         FROM treatments";
-    assert_eq!(file.words(count), [format!("{} 7", args.people())]);
+    assert_eq!(file.words(count), [format!("{} 7", args.sessions())]);
 }
