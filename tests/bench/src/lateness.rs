@@ -64,7 +64,7 @@ fn turn(
     let start = put_ahead(&database, first);
     let server = Some(database.server_pid());
     let race = Race { keys, count, delay: 0, server };
-    let finish = race.run(|sink| {
+    let mut finish = race.run(|sink| {
         let running = Product { keys, database: database.url() }.serve(sink);
         let left = start.duration_since(Timestamp::now());
         assert!(left.is_positive(), "the first reminder was due before anybody could send it");
@@ -74,7 +74,7 @@ fn turn(
     check_written(&database, count);
     drop(finish.runners);
     database.drop_it();
-    let late = milliseconds(&finish.report["late"]);
+    let late = milliseconds(&finish.sink.report()["late"]);
     let [_, own, postgres, _] = finish.figures;
     [percentile(&late, 0.5), percentile(&late, 0.99), percentile(&late, 1.0), own, postgres]
 }

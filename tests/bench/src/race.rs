@@ -4,7 +4,6 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use aftercare_tests::postgres::TestDatabase;
-use serde_json::Value;
 
 use crate::keys::Keys;
 use crate::process::{Running, Sink, cpu};
@@ -31,8 +30,8 @@ pub(crate) struct Race<'r> {
 /// How a race went.
 pub(crate) struct Finish {
     pub(crate) figures: [f64; COLUMNS.len()],
-    /// What the sink has seen.
-    pub(crate) report: Value,
+    /// Where it all arrived, and what may come yet arrives.
+    pub(crate) sink: Sink,
     /// Whoever ran, still running.
     pub(crate) runners: Vec<Running>,
 }
@@ -65,7 +64,7 @@ impl Race<'_> {
             a_message(server() - before.0),
             a_message(cpu(sink.pid()) - before.1),
         ];
-        Finish { figures, report: sink.report(), runners }
+        Finish { figures, sink, runners }
     }
 }
 

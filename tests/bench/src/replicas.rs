@@ -51,14 +51,15 @@ fn turn(
     let database = seeded.copy();
     database.execute("CHECKPOINT");
     let race = Race { keys, count, delay: 0, server: Some(database.server_pid()) };
-    let finish = race.run(|sink| {
+    let mut finish = race.run(|sink| {
         let product = Product { keys, database: database.url() };
         (0..schedulers).map(|_| product.scheduler(sink)).collect()
     });
     check_written(&database, count);
     drop(finish.runners);
     database.drop_it();
-    let seen = [&finish.report["count"], &finish.report["distinct"]];
+    let report = finish.sink.report();
+    let seen = [&report["count"], &report["distinct"]];
     assert_eq!(seen, [&json!(count), &json!(count)], "something was sent twice");
     finish.figures
 }
