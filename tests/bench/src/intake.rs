@@ -49,6 +49,36 @@ pub(crate) struct Args {
     /// How often each contestant has its turn, one after the other
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+    /// Who competes [default: everybody]
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Contestant>,
+}
+
+/// Somebody who records sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Contestant {
+    /// The product on PostgreSQL: `aftercare api`
+    Aftercare,
+    /// The same rows from PostgreSQL's load generator
+    Pgbench,
+    /// The handler that a team would write first, in Node
+    Fastify,
+    /// The product on SQLite
+    AftercareOnSqlite,
+    /// The same rows on SQLite, from one connection
+    Inserts,
+}
+
+impl Contestant {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Aftercare => "aftercare",
+            Self::Pgbench => "pgbench, the same rows",
+            Self::Fastify => "fastify and pg",
+            Self::AftercareOnSqlite => "aftercare on SQLite",
+            Self::Inserts => "the same rows, one connection",
+        }
+    }
 }
 
 /// Fills a new database with a clinic's patients, each with a phone: those of the turn, and others who had a
@@ -67,38 +97,40 @@ fn fill(keys: &Keys, database: String, args: &Args) -> Value {
 }
 
 /// What everybody finds: patients, each with a phone, and what one session of one of them writes.
-struct Stage {
-    keys: Keys,
+struct Stage<'k> {
+    keys: &'k Keys,
     account: Value,
     seeded: TestDatabase,
     rows: Rows,
 }
 
 pub(crate) fn run(args: &Args) {
-    let stage = Stage::set(args);
-    machine::print(&stage.seeded);
-    let title = format!("{} sessions posted by {} clients", args.count, args.clients);
-    let mut table = Table::new(title.clone(), Compare::FirstOverIt, COLUMNS);
-    for _ in 0..args.rounds {
-        table.add("aftercare", product(&stage, args));
-        table.add("pgbench, the same rows", pgbench::turn(&stage, args));
-        table.add("fastify and pg", fastify::turn(&stage, args));
+    use Contestant::{Aftercare, AftercareOnSqlite, Fastify, Inserts, Pgbench};
+    let keys = Keys::make();
+    let server = durable_server().expect("PostgreSQL");
+    machine::print(&server);
+    if args.wants(&[Aftercare, Pgbench, Fastify]) {
+        let stage = Stage::set(&keys, server, args);
+        let turn = |who: Contestant| match who {
+            Pgbench => pgbench::turn(&stage, args),
+            Fastify => fastify::turn(&stage, args),
+            _ => product(&stage, args),
+        };
+        args.compete(&[Aftercare, Pgbench, Fastify], turn);
     }
-    table.print();
-    let embedded = sqlite::Stage::set(&stage.keys, args);
-    let mut table = Table::new(format!("{title}, on SQLite"), Compare::FirstOverIt, COLUMNS);
-    for _ in 0..args.rounds {
-        table.add("aftercare", embedded.product(args));
-        table.add("the same rows, one client", embedded.raw(args));
+    if args.wants(&[AftercareOnSqlite, Inserts]) {
+        let stage = sqlite::Stage::set(&keys, args);
+        let turn = |who: Contestant| match who {
+            Inserts => stage.raw(args),
+            _ => stage.product(args),
+        };
+        args.compete(&[AftercareOnSqlite, Inserts], turn);
     }
-    table.print();
 }
 
-impl Stage {
-    fn set(args: &Args) -> Self {
-        let keys = Keys::make();
-        let seeded = durable_server().expect("PostgreSQL");
-        let account = fill(&keys, seeded.url(), args);
+impl<'k> Stage<'k> {
+    fn set(keys: &'k Keys, seeded: TestDatabase, args: &Args) -> Self {
+        let account = fill(keys, seeded.url(), args);
         seeded.execute(
             "CREATE TABLE bench_people AS
                 SELECT n, 'patient-' || n AS ref, id
@@ -106,7 +138,7 @@ impl Stage {
              ALTER TABLE bench_people ADD PRIMARY KEY (n), ADD UNIQUE (ref)",
         );
         seeded.execute("VACUUM ANALYZE");
-        let rows = Rows::of_one_session(&keys, &seeded, &account);
+        let rows = Rows::of_one_session(keys, &seeded, &account);
         Self { keys, account, seeded, rows }
     }
 
@@ -118,6 +150,22 @@ impl Stage {
 }
 
 impl Args {
+    fn wants(&self, any: &[Contestant]) -> bool {
+        self.only.is_empty() || any.iter().any(|who| self.only.contains(who))
+    }
+
+    /// Gives each of them that is wanted its turns, and prints the table.
+    fn compete(&self, all: &[Contestant], turn: impl Fn(Contestant) -> Figures) {
+        let title = format!("{} sessions posted by {} clients", self.count, self.clients);
+        let mut table = Table::new(title, Compare::FirstOverIt, COLUMNS);
+        for _ in 0..self.rounds {
+            for who in all.iter().filter(|who| self.wants(&[**who])) {
+                table.add(who.name(), turn(*who));
+            }
+        }
+        table.print();
+    }
+
     fn warm_up(&self) -> usize {
         (self.count / WARM_UP).max(self.clients)
     }
@@ -176,9 +224,9 @@ fn session(n: usize) -> Value {
     })
 }
 
-fn product(stage: &Stage, args: &Args) -> Figures {
+fn product(stage: &Stage<'_>, args: &Args) -> Figures {
     let database = stage.database();
-    let (running, port) = Product { keys: &stage.keys, database: database.url() }.api();
+    let (running, port) = Product { keys: stage.keys, database: database.url() }.api();
     let token = sign_in(port, &stage.account);
     let postgres = Some(database.server_pid());
     let figures = args.post(&Server { pid: running.0.id(), port, token: &token, postgres });

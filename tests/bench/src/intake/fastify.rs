@@ -7,7 +7,7 @@ use super::{Args, Figures, Server, Stage};
 use crate::process::{Running, peer};
 use crate::product::{free_port, wait_for_port};
 
-pub(super) fn turn(stage: &Stage, args: &Args) -> Figures {
+pub(super) fn turn(stage: &Stage<'_>, args: &Args) -> Figures {
     let database = stage.database();
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("rows.json"), stage.rows.json().to_string()).unwrap();

@@ -12,7 +12,7 @@ use crate::process::cpu;
 /// Its threads: there is little for them to do.
 const THREADS: &str = "2";
 
-pub(super) fn turn(stage: &Stage, args: &Args) -> Figures {
+pub(super) fn turn(stage: &Stage<'_>, args: &Args) -> Figures {
     let database = stage.database();
     let folder = tempfile::tempdir().unwrap();
     let (script, logs) = (folder.path().join("session.sql"), folder.path().join("log"));
@@ -45,7 +45,7 @@ fn milliseconds(log: &str) -> Vec<f64> {
 }
 
 /// One session of somebody.
-fn script_of(stage: &Stage) -> String {
+fn script_of(stage: &Stage<'_>) -> String {
     let rows = &stage.rows;
     let treatment = |column: &str| match column {
         "id" => Some("gen_random_uuid()"),
