@@ -30,7 +30,9 @@ use tokio::time::timeout;
 
 use dispatcher::{Dispatcher, Limits};
 use keeper::Keeper;
-use push::{Client, ClientError, DEFAULT_RATE, Dial, Endpoint, EndpointError, ServiceAccount, Tcp};
+use push::{
+    Client, ClientError, DEFAULT_RATE, Dial, Endpoint, EndpointError, Limiter, ServiceAccount, Tcp,
+};
 use webhooks::Deliverer;
 
 pub use dispatcher::RunSummary;
@@ -53,7 +55,8 @@ pub struct SchedulerConfig {
     pub base_url: Option<Endpoint>,
     /// How servers are reached.
     pub dial: Arc<dyn Dial>,
-    /// Messages per second at most, reached in a minute; `None` is no limit.
+    /// Messages per second at most, reached in a minute, of all schedulers on this database that send for this
+    /// Firebase project, together; `None` is no limit.
     pub rate: Option<f64>,
     /// HTTP/2 connections at most; as many are opened as rate and round trip need.
     pub connections: usize,
@@ -123,8 +126,11 @@ impl Scheduler {
             None => FCM.parse()?,
         };
         let env = store.env().clone();
-        let (rate, connections) = (config.rate, config.connections);
-        let client = Client::new(config.credentials, base, env, rate, connections, config.dial)?;
+        let (account, connections) = (config.credentials, config.connections);
+        let limiter = config.rate.map_or_else(Limiter::none, |rate| {
+            Limiter::new(store.clone(), account.project_id(), rate)
+        });
+        let client = Client::new(account, base, env, limiter, connections, config.dial)?;
         let (stop, stopped) = watch::channel(false);
         let wake = Arc::new(Notify::new());
         let dispatcher = Arc::new(Dispatcher {

@@ -39,6 +39,7 @@ mod surge;
 mod test_push;
 mod timeline;
 mod treatments;
+pub mod turns;
 mod webhooks;
 mod why;
 

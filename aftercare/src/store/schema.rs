@@ -338,6 +338,17 @@ table! {
 }
 
 table! {
+    use diesel::sql_types::Text;
+    use crate::store::sql::Instant;
+    fcm_lines (project) {
+        project -> Text,
+        seen_at -> Instant,
+        next_at -> Instant,
+        ramp_began_at -> Instant,
+    }
+}
+
+table! {
     use crate::store::sql::{Id, Instant};
     erasures (patient_id) {
         patient_id -> Id,

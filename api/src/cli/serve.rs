@@ -105,7 +105,7 @@ pub(super) struct Push {
     /// Another base URL than Google's, for an emulator
     #[arg(long = "fcm-url", env = "AFTERCARE_FCM_URL", hide_env_values = true, value_name = "URL")]
     base_url: Option<Endpoint>,
-    /// Pushes a second at most
+    /// Pushes a second at most, of all schedulers on this database together; reached within a minute
     #[arg(
         long = "fcm-rate",
         env = "AFTERCARE_FCM_RATE",

@@ -43,8 +43,8 @@ pub enum ClientError {
 impl Client {
     /// Makes a client; opens nothing yet.
     ///
-    /// `rate` is the limit in messages per second (`None`: no limit), `connections` the most
-    /// HTTP/2 connections at once; `dial` opens what they run over.
+    /// `limiter` says how fast messages leave, `connections` is the most HTTP/2 connections at once;
+    /// `dial` opens what they run over.
     ///
     /// # Errors
     /// When TLS has no root certificates or a URL cannot be built.
@@ -52,17 +52,17 @@ impl Client {
         account: ServiceAccount,
         base: Endpoint,
         env: Env,
-        rate: Option<f64>,
+        limiter: Limiter,
         connections: usize,
         dial: Arc<dyn Dial>,
     ) -> Result<Self, ClientError> {
         let uri = base.join(&format!("/v1/projects/{}/messages:send", account.project_id()))?;
         let connector = Connector::new(base, Arc::clone(&dial))?;
-        let pool = Pool::new(env.clone(), connector, rate, connections);
+        let pool = Pool::new(env.clone(), connector, limiter.rate(), connections);
         let token_connector = Connector::new(account.token_uri().clone(), dial)?;
         let token_pool = Pool::new(env.clone(), token_connector, None, 1);
         let tokens = TokenProvider::new(account, env.clone(), token_pool)?;
-        Ok(Self { env, tokens, pool, limiter: Limiter::new(rate), uri })
+        Ok(Self { env, tokens, pool, limiter, uri })
     }
 
     /// Makes sure that there is an access token, before anything is claimed that needs one.
@@ -82,7 +82,7 @@ impl Client {
     /// Sends one message: waits for its turn, for a free stream and for a token, looks at the
     /// clock once more, and only then writes and sends it.
     ///
-    /// `still_wanted` is asked at that last moment; `None` comes back when it says no or when the
+    /// `still_wanted` is asked before it waits and at that last moment; `None` comes back when it says no or when the
     /// use-by has passed. After a 401 the token is refreshed once and the message goes out again.
     pub async fn send(&self, push: &Push<'_>, still_wanted: impl Fn() -> bool) -> Option<Answer> {
         let mut refreshed = false;
@@ -105,7 +105,9 @@ impl Client {
     }
 
     async fn attempt(&self, push: &Push<'_>, still_wanted: &impl Fn() -> bool) -> Option<Attempt> {
-        self.limiter.turn().await;
+        if !self.limiter.turn(still_wanted).await {
+            return None;
+        }
         let token = match self.tokens.token().await {
             Ok(token) => token,
             Err(error) => return Some(Attempt::Done(without_token(&error))),

@@ -1,112 +1,169 @@
-//! How fast messages leave: a rate in messages per second that warms up after idling.
+//! How fast messages leave: in turns that all schedulers of a Firebase project take from one line.
 //!
-//! All waiting here is monotonic time; nothing moves when the wall clock is set.
+//! Those that wait take turns together, in one short unit of work, and as many as they are: a few times a
+//! second where there is much to send, and once for a reminder that is alone. [`turns`] says how the line is
+//! shared. All waiting here is monotonic time.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use aftercare::care::turns::{self, Rate, Slice};
+use aftercare::store::Store;
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Mutex;
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// FCM's quota is 600,000 messages a minute for a project and counts errors too: stay below it.
 pub const DEFAULT_RATE: f64 = 9_000.0;
-/// Google asks to go from nothing to the full rate over at least a minute.
-const RAMP: Duration = Duration::from_mins(1);
-/// The share of the full rate that a ramp starts with.
-const RAMP_START: f64 = 0.1;
-/// After this long without a message the next one starts a ramp.
-const IDLE: Duration = Duration::from_mins(1);
 /// Messages may leave this much earlier than evenly spaced, so that timer ticks cost no rate.
 const SLACK: Duration = Duration::from_millis(10);
+/// More turns are taken this long before the last ones are over, so that taking them costs no rate.
+const AHEAD: Duration = Duration::from_millis(25);
+/// Turns that nobody has used are gone this long after the last of them.
+const LAPSE: Duration = Duration::from_millis(250);
+/// When the database is asked again that gave no turns.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Hands out the moments at which messages may leave. Cheap to wait on from many tasks; they are
 /// served in the order in which they asked.
 #[derive(Debug)]
-pub struct Limiter {
-    rate: Option<f64>,
-    state: Mutex<State>,
-}
+pub struct Limiter(Option<Shared>);
 
 #[derive(Debug)]
-struct State {
-    next: Instant,
-    ramp_began: Instant,
+struct Shared {
+    store: Store,
+    project: Arc<str>,
+    rate: Rate,
+    /// How many messages have no turn yet.
+    waiting: AtomicU32,
+    turns: Mutex<Option<Turns>>,
 }
 
 impl Limiter {
-    /// `rate` messages per second at full speed; `None`, or a rate that is not above zero, is no
-    /// limit.
+    /// Lets everything pass at once, and asks nobody.
     #[must_use]
-    pub fn new(rate: Option<f64>) -> Self {
-        let now = Instant::now();
-        let rate = rate.filter(|rate| rate.is_finite() && *rate > 0.0);
-        Self { rate, state: Mutex::new(State { next: now, ramp_began: now }) }
+    pub fn none() -> Self {
+        Self(None)
     }
 
-    /// Waits for this message's turn.
-    pub async fn turn(&self) {
-        let turn = self.reserve(Instant::now());
-        if let Some(at) = turn {
-            sleep_until(at).await;
-        }
+    /// Takes turns at this project's line in the store, `rate` messages per second at full speed. A rate that
+    /// is not above zero is no limit.
+    #[must_use]
+    pub fn new(store: Store, project: &str, rate: f64) -> Self {
+        let shared = Rate::new(rate).map(|rate| Shared {
+            store,
+            project: project.into(),
+            rate,
+            waiting: AtomicU32::new(0),
+            turns: Mutex::default(),
+        });
+        Self(shared)
     }
 
-    /// The moment of the next free turn; `None` is now.
-    fn reserve(&self, now: Instant) -> Option<Instant> {
-        let full = self.rate?;
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.saturating_duration_since(state.next) >= IDLE {
-            state.ramp_began = now;
+    /// Messages per second at full speed; `None` is no limit.
+    #[must_use]
+    pub fn rate(&self) -> Option<f64> {
+        self.0.as_ref().map(|shared| shared.rate.per_second())
+    }
+
+    /// Waits for this message's turn, for as long as it is wanted; gives whether it is.
+    ///
+    /// While the database gives no turns, nothing leaves.
+    pub async fn turn(&self, is_wanted: impl Fn() -> bool) -> bool {
+        let Some(shared) = &self.0 else { return true };
+        let Some(at) = shared.turn(is_wanted).await else { return false };
+        if at > Instant::now() + SLACK {
+            sleep_until(at.checked_sub(SLACK).unwrap_or(at)).await;
         }
-        let turn = state.next.max(now);
-        let warm = turn.saturating_duration_since(state.ramp_began).as_secs_f64();
-        let share = (RAMP_START + (1.0 - RAMP_START) * warm / RAMP.as_secs_f64()).min(1.0);
-        state.next = turn + Duration::from_secs_f64(1.0 / (full * share));
-        (turn > now + SLACK).then(|| turn.checked_sub(SLACK).unwrap_or(turn))
+        true
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// How many messages leave in the second that begins `after` the first one.
-    fn leaving(limiter: &Limiter, start: Instant, after: u64) -> usize {
-        let end = start + Duration::from_secs(after + 1);
-        let mut count = 0;
-        while limiter.reserve(start + Duration::from_secs(after)).is_none_or(|at| at < end) {
-            count += 1;
-        }
-        count
-    }
-
-    #[tokio::test]
-    async fn warms_up_from_a_tenth_to_the_full_rate_in_a_minute() {
-        let limiter = Limiter::new(Some(1_000.0));
-        let start = Instant::now();
-        let counts: Vec<usize> = (0..63).map(|second| leaving(&limiter, start, second)).collect();
-        assert!((100..=130).contains(&counts[0]), "{}", counts[0]);
-        assert!((540..=580).contains(&counts[30]), "{}", counts[30]);
-        assert!((990..=1_010).contains(&counts[62]), "{}", counts[62]);
-        assert!(counts[1..].iter().all(|count| *count <= 1_010), "{counts:?}");
-    }
-
-    #[tokio::test]
-    async fn idling_starts_the_ramp_again() {
-        let limiter = Limiter::new(Some(1_000.0));
-        let start = Instant::now();
-        for second in 0..62 {
-            leaving(&limiter, start, second);
-        }
-        assert!(leaving(&limiter, start, 90) > 900, "half a minute is no idling");
-        assert!(leaving(&limiter, start, 200) < 150);
-    }
-
-    #[tokio::test]
-    async fn no_rate_is_no_limit() {
-        for rate in [None, Some(0.0), Some(-1.0), Some(f64::NAN), Some(f64::INFINITY)] {
-            let limiter = Limiter::new(rate);
+impl Shared {
+    async fn turn(&self, is_wanted: impl Fn() -> bool) -> Option<Instant> {
+        let _waiting = Waiting::among(&self.waiting);
+        // Who holds it takes turns for all that wait behind.
+        let mut turns = self.turns.lock().await;
+        while is_wanted() {
             let now = Instant::now();
-            assert!((0..100_000).all(|_| limiter.reserve(now).is_none()), "{rate:?}");
+            if let Some(turn) = turns.as_mut().and_then(|turns| turns.next(now)) {
+                return Some(turn);
+            }
+            if let Some(soon) = turns.take().and_then(|turns| turns.end.checked_sub(AHEAD)) {
+                sleep_until(soon).await;
+            }
+            // Those that came together are to be counted.
+            yield_now().await;
+            *turns = self.take().await;
+            if turns.is_none() {
+                sleep(AGAIN).await;
+            }
         }
+        None
+    }
+
+    async fn take(&self) -> Option<Turns> {
+        let (project, rate) = (Arc::clone(&self.project), self.rate);
+        let wanted = self.waiting.load(Ordering::Relaxed);
+        let taken = self
+            .store
+            .write(move |tx| turns::take_turns(tx, &project, rate, wanted))
+            .await
+            .inspect_err(|error| tracing::warn!(%error, "nothing is sent: there are no turns"));
+        Some(Turns::new(taken.ok()?, self.store.env().now(), Instant::now()))
+    }
+}
+
+/// One of those that wait, as long as it is there.
+struct Waiting<'a>(&'a AtomicU32);
+
+impl<'a> Waiting<'a> {
+    fn among(all: &'a AtomicU32) -> Self {
+        all.fetch_add(1, Ordering::Relaxed);
+        Self(all)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Turns that were taken.
+#[derive(Debug)]
+struct Turns {
+    next: Instant,
+    left: u32,
+    gap: Duration,
+    /// When the last one is over.
+    end: Instant,
+    /// When those that are left are gone.
+    lapse: Instant,
+}
+
+impl Turns {
+    /// `clock` and `now` are what the clocks say as the answer arrives: how long that took is no part of the
+    /// wait. A clock that was set back meanwhile makes it no longer.
+    fn new(slice: Slice, clock: Timestamp, now: Instant) -> Self {
+        let wait = SignedDuration::try_from(slice.wait).unwrap_or_default();
+        let wait = slice.first.duration_since(clock).min(wait);
+        let next = match Duration::try_from(wait) {
+            Ok(wait) => now + wait,
+            Err(_) => now.checked_sub(wait.unsigned_abs()).unwrap_or(now),
+        };
+        let end = next + slice.gap * slice.count;
+        Self { next, left: slice.count, gap: slice.gap, end, lapse: end.max(now) + LAPSE }
+    }
+
+    fn next(&mut self, now: Instant) -> Option<Instant> {
+        if self.left == 0 || self.lapse < now {
+            return None;
+        }
+        let turn = self.next;
+        (self.next, self.left) = (turn + self.gap, self.left - 1);
+        Some(turn)
     }
 }

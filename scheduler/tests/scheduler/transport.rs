@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use aftercare::clock::Env;
 use aftercare::store::{DeliveryMode, Platform, PushContent};
 use aftercare_scheduler::push::{
-    Answer, Client, Kind, Outcome, Push, RetryCause, ServiceAccount, Tcp,
+    Answer, Client, Kind, Limiter, Outcome, Push, RetryCause, ServiceAccount, Tcp,
 };
 use bytes::Bytes;
 use fcm_emulator::{Emulator, EmulatorConfig, EmulatorHandle};
@@ -25,7 +25,8 @@ async fn emulator() -> EmulatorHandle {
 
 fn client(credentials: &str, base: &str) -> Client {
     let account = ServiceAccount::from_json(credentials).unwrap();
-    Client::new(account, base.parse().unwrap(), Env::system(), None, 4, Arc::new(Tcp)).unwrap()
+    let base = base.parse().unwrap();
+    Client::new(account, base, Env::system(), Limiter::none(), 4, Arc::new(Tcp)).unwrap()
 }
 
 fn push(use_by: Timestamp) -> Push<'static> {

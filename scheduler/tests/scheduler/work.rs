@@ -1,14 +1,16 @@
 //! Claims, leases and the second look, on both engines: what is sent, what is not, who may say so.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use aftercare::care::{self, dispatch};
 use aftercare::ids::LeaseId;
 use aftercare::planner::{Reason, ReminderState};
-use aftercare::store::{Consent, ConsentKind, DeliveryMode, Platform, PushContent, Store};
+use aftercare::store::{Consent, ConsentKind, DeliveryMode, FcmLine, Platform, PushContent, Store};
+use aftercare_scheduler::SchedulerConfig;
 use aftercare_tests::bed::Bed;
 use aftercare_tests::on_both_engines;
-use fcm_emulator::{Fault, FaultKind, ShownKind};
+use fcm_emulator::{EmulatorConfig, Fault, FaultKind, ShownKind};
 use jiff::SignedDuration;
 
 use crate::world::{Treated, World, at, secs};
@@ -27,6 +29,7 @@ on_both_engines!(
     the_stricter_wish_decides_what_a_push_says,
     a_crowd_is_drained_in_small_claims,
     schedulers_on_one_store_share_the_work_and_send_nothing_twice,
+    schedulers_on_one_store_share_one_rate,
     a_whole_course_of_two_days_says_five_things_at_most,
     a_row_that_cannot_be_read_holds_up_nobody_else,
 );
@@ -230,6 +233,51 @@ async fn schedulers_on_one_store_share_the_work_and_send_nothing_twice(bed: Bed)
     assert_eq!(one.claimed + two.claimed, 20);
     assert_eq!(one.tally.lost + two.tally.lost, 0);
     assert_eq!(world.accepted(), 20);
+}
+
+async fn schedulers_on_one_store_share_one_rate(bed: Bed) {
+    const PER_SECOND: f64 = 200.0;
+    const REMINDERS: usize = 100;
+    let adjust = |config: &mut SchedulerConfig| {
+        (config.batch, config.rate) = (5, Some(PER_SECOND));
+    };
+    let world = World::on(bed, adjust).await;
+    let other = world.second_scheduler(adjust).await;
+    for patient in 0..REMINDERS {
+        world.treated(&format!("patient-{patient}")).await;
+    }
+    world.clock.set(at(DUE));
+    // The ramp is over.
+    let began_at = world.bed.now();
+    let line = FcmLine {
+        seen_at: began_at,
+        next_at: began_at,
+        ramp_began_at: began_at - SignedDuration::from_hours(1),
+    };
+    let project = EmulatorConfig::default().project_id;
+    world
+        .bed
+        .write({
+            let project = project.clone();
+            move |tx| {
+                tx.fcm_line(&project)?;
+                tx.keep_fcm_line(&project, line)
+            }
+        })
+        .await;
+    let began = Instant::now();
+    let (one, two) = tokio::join!(world.scheduler.run_once(), other.run_once());
+    let (took, one, two) = (began.elapsed(), one.unwrap(), two.unwrap());
+    assert_eq!((one.claimed + two.claimed, one.tally.lost + two.tally.lost), (REMINDERS, 0));
+    assert!(one.claimed.min(two.claimed) > 0, "{one:?} {two:?}");
+    let sent = world.fcm.accepted().into_iter().map(|push| push.address);
+    assert_eq!(sent.collect::<BTreeSet<_>>().len(), REMINDERS);
+    assert_eq!(world.accepted(), REMINDERS, "nothing twice");
+    let turns = |messages: f64| Duration::from_secs_f64(messages / PER_SECOND);
+    assert!(took >= turns(97.0), "{took:?}: they are faster than they may be together");
+    let line = world.bed.write(move |tx| tx.fcm_line(&project)).await;
+    let taken = Duration::try_from(line.next_at.duration_since(began_at)).unwrap();
+    assert!(taken <= turns(100.0 / 0.9), "{taken:?}: turns were taken that nobody used");
 }
 
 async fn a_whole_course_of_two_days_says_five_things_at_most(bed: Bed) {

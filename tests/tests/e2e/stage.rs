@@ -100,6 +100,12 @@ impl Stage {
         Scheduler::start(store, scheduling(&self.fcm)).unwrap()
     }
 
+    /// The same with so many messages a second at most.
+    pub(crate) fn scheduler_at(&self, rate: f64, store: Store) -> SchedulerHandle {
+        let config = SchedulerConfig { rate: Some(rate), ..scheduling(&self.fcm) };
+        Scheduler::start(store, config).unwrap()
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         self.bed.now()
     }

@@ -15,6 +15,7 @@ mod connections;
 mod devices;
 mod erasures;
 mod faults;
+mod fcm_lines;
 mod fixtures;
 mod migrations;
 mod patients;

@@ -10,6 +10,7 @@ mod crowd;
 mod judge;
 mod run;
 mod script;
+mod together;
 mod wire;
 
 use std::sync::Mutex;

@@ -130,7 +130,7 @@ async fn play(crowd: &Crowd, cell: &Cell, metrics: &PrometheusHandle) -> Report 
 }
 
 /// When a heart that beats every second would find something; `None`: all that came due has ended.
-fn next(look: &mut SqliteConnection, clock: &WallClock) -> Option<Duration> {
+pub(crate) fn next(look: &mut SqliteConnection, clock: &WallClock) -> Option<Duration> {
     let beat = Duration::from_secs(1);
     if rows::is_any_claimed(look) {
         return Some(beat);

@@ -65,6 +65,8 @@ pub(crate) struct Script {
     clock: Arc<WallClock>,
     phones: BTreeMap<String, Phone>,
     pub(crate) sends: usize,
+    /// When they came.
+    pub(crate) came: Vec<Duration>,
     pub(crate) retries: usize,
     pub(crate) early: usize,
     /// Answers that refuse the credential.
@@ -85,6 +87,7 @@ impl Script {
             clock,
             phones: BTreeMap::new(),
             sends: 0,
+            came: Vec::new(),
             retries: 0,
             early: 0,
             refusals: 0,
@@ -133,6 +136,7 @@ impl Script {
     pub(crate) fn arrives(&mut self, body: &[u8]) -> Option<Caller> {
         let (now, on) = (self.clock.elapsed(), self.is_on());
         self.sends += 1;
+        self.came.push(now);
         let message = match Message::read(body, self.clock.now()) {
             Ok(message) => message,
             Err(why) => {
