@@ -107,7 +107,9 @@ impl Queue {
         ));
         database.execute("VACUUM ANALYZE reminders");
         let took = began.elapsed().as_secs_f64();
-        eprintln!("{planned} reminders planned in {took:.0} s");
+        let size = "SELECT pg_size_pretty(pg_total_relation_size('reminders'))";
+        let size = database.query(size).concat();
+        eprintln!("{planned} reminders planned in {took:.0} s, {size} with their indexes");
         Self { planned, database }
     }
 
