@@ -256,7 +256,11 @@ fn the_operator_sets_and_lists_clinics() {
 }
 
 fn file(folder: &Path) -> SqliteConnection {
-    SqliteConnection::establish(folder.join("aftercare.db").to_str().unwrap()).unwrap()
+    let file = folder.join("aftercare.db");
+    let mut conn = SqliteConnection::establish(file.to_str().unwrap()).unwrap();
+    // The server that runs beside it writes, too.
+    conn.batch_execute("PRAGMA busy_timeout = 10000").unwrap();
+    conn
 }
 
 #[derive(diesel::QueryableByName)]

@@ -146,6 +146,10 @@ async fn check(
         assert!(push.ttl <= push.use_by.duration_since(push.at), "kept past it: {push:?}");
         let step = &steps[&push.reminder];
         assert!(step == "start" || !in_quiet_hours(push.at, scenario.zone), "{step}: {push:?}");
+    }
+    // What was sent before, under the same id, was due when the plan was another.
+    let last: BTreeMap<_, _> = pushes.iter().map(|push| (&push.reminder, push)).collect();
+    for push in last.values() {
         assert!(push.at >= due(&rows, push), "before its time: {push:?}");
     }
     let path = format!("/v1/treatments/{}", treatment.as_str().unwrap());

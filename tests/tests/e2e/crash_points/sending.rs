@@ -105,6 +105,7 @@ impl Ground {
         self.receiver.answer(|_| Reply::Status(200));
         self.trap.set("", Side::BeforeCommit, Harm::Error);
         happened?;
+        self.dead_are_noticed().await;
         // Somebody else goes on.
         for _ in 0..4 {
             self.stage.bed.clock.advance(LEASE_OVER);
@@ -114,6 +115,18 @@ impl Ground {
         let judged = self.judge(cell, &patient).await;
         self.stage.void(&patient.treated).await.expect(200);
         judged
+    }
+
+    /// PostgreSQL takes a moment to see that a connection is gone, and until then passes by what it held.
+    async fn dead_are_noticed(&self) {
+        const OPEN: &str = "SELECT pid::text FROM pg_stat_activity
+             WHERE datname = current_database() AND xact_start IS NOT NULL
+               AND pid <> pg_backend_pid() AND backend_type = 'client backend'";
+        let Some(database) = &self.stage.bed.database else { return };
+        wait_for("the end of all transactions", async || {
+            database.query(OPEN).is_empty().then_some(())
+        })
+        .await;
     }
 
     /// Both were treated a quarter of an hour ago; another day for each cell.
