@@ -128,10 +128,10 @@ pub fn book_next_session(
 ) -> Result<Option<TreatmentView>, AmendError> {
     let Some(patient) = tx.patient_by_ref(clinic, reference)? else { return Ok(None) };
     let named = protocols::named(tx, clinic, &[protocol.to_owned()])?;
-    let Some(protocol) = named else { return Ok(None) };
+    let Some(version) = named else { return Ok(None) };
     let Some(case) = locked_case(tx, patient.id)? else { return Ok(None) };
     let speaks = |treatment: &&crate::planner::TreatmentFacts| {
-        treatment.protocol.slug == protocol.slug
+        treatment.protocol.slug == version.protocol.slug
             && case.courses.get(&treatment.id).is_some_and(|course| course.latest)
     };
     let Some(latest) = case.facts.treatments.iter().find(speaks) else { return Ok(None) };
@@ -169,7 +169,7 @@ pub(super) fn resolve(
     let mut protocol = None;
     if let Some(slug) = &patch.protocol {
         match protocols::named(tx, clinic, std::slice::from_ref(slug))? {
-            Some(record) => protocol = Some(record.id),
+            Some(version) => protocol = Some(version.id),
             None => refusals.push(Refusal::unknown_protocol(tx, clinic)?),
         }
     }

@@ -1,6 +1,6 @@
 //! All that is stored about a patient, and the facts that planning sees in it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::protocols;
@@ -59,9 +59,35 @@ pub struct Case {
 /// # Errors
 /// When the database refuses.
 pub fn locked_case(tx: &mut Tx<'_>, patient: PatientId) -> Result<Option<Case>, StoreError> {
-    let Some(patient) = tx.lock_patient(patient)? else { return Ok(None) };
-    let reminders = tx.lock_reminders(patient.id)?;
-    Ok(gather(tx, vec![patient], reminders)?.pop())
+    let patient = tx.lock_patient(patient)?;
+    patient.map(|patient| case_of_locked(tx, patient)).transpose()
+}
+
+/// [`locked_case`] of a patient that this transaction has locked already, and as given.
+pub(super) fn case_of_locked(tx: &mut Tx<'_>, patient: Patient) -> Result<Case, StoreError> {
+    let id = patient.id;
+    let reminders = tx.lock_reminders(id)?;
+    let case = gather(tx, vec![patient], reminders)?.pop();
+    case.ok_or_else(|| StoreError::Corrupt(format!("{id:?} has no records")))
+}
+
+/// The records of a patient that this transaction made: nobody can have added anything yet.
+pub(super) fn case_of_new(tx: &mut Tx<'_>, patient: Patient) -> Result<Case, StoreError> {
+    let clinic = tx.clinics_by_id(&[patient.clinic_id])?.pop();
+    let clinic = clinic.ok_or_else(|| without_clinic(patient.id))?;
+    Records {
+        clinic,
+        devices: Vec::new(),
+        consents: Vec::new(),
+        treatments: Vec::new(),
+        reminders: Vec::new(),
+        patient,
+    }
+    .case(&HashMap::new())
+}
+
+fn without_clinic(patient: PatientId) -> StoreError {
+    StoreError::Corrupt(format!("{patient:?} has no clinic"))
 }
 
 /// The records of many patients, as they are now; those there are none of are left out.
@@ -115,7 +141,7 @@ fn gather(
     let case = |patient: Patient| {
         let id = patient.id;
         let clinic = clinics.get(&patient.clinic_id).cloned();
-        let clinic = clinic.ok_or_else(|| StoreError::Corrupt(format!("{id:?} has no clinic")))?;
+        let clinic = clinic.ok_or_else(|| without_clinic(id))?;
         Records {
             clinic,
             devices: devices.remove(&id).unwrap_or_default(),
@@ -138,6 +164,24 @@ fn group<T>(rows: Vec<T>, of: impl Fn(&T) -> PatientId) -> HashMap<PatientId, Ve
 }
 
 impl Case {
+    /// Counts a treatment of the patient in that was not there when the records were read.
+    pub(super) fn add(&mut self, treatment: Treatment, protocol: Arc<Protocol>) {
+        let place = |one: &Treatment| (one.completed_at, one.id);
+        let at = self.treatments.partition_point(|one| place(one) < place(&treatment));
+        self.facts.treatments.insert(at, facts_of(&treatment, protocol));
+        self.treatments.insert(at, treatment);
+        self.courses = courses(&self.facts.treatments);
+    }
+
+    /// Puts reminders that were written since in the place of what was read.
+    pub(super) fn put(&mut self, rows: Vec<Reminder>) {
+        let written: HashSet<_> = rows.iter().map(|row| row.id).collect();
+        self.reminders.retain(|row| !written.contains(&row.id));
+        self.reminders.extend(rows);
+        self.reminders.sort_unstable_by_key(|row| (row.due_at, row.id));
+        self.facts.standing = self.reminders.iter().map(standing).collect();
+    }
+
     /// What is looked up again and again; one chart serves all that is asked of the case.
     pub(super) fn chart(&self) -> Chart<'_> {
         Chart::of(&self.facts)
@@ -272,16 +316,20 @@ fn treatment_facts(
     let protocol = protocols.get(&treatment.protocol_id);
     let protocol =
         protocol.ok_or_else(|| StoreError::Corrupt(format!("{id:?} has no protocol")))?;
-    Ok(TreatmentFacts {
-        id,
-        protocol: Arc::clone(protocol),
+    Ok(facts_of(treatment, Arc::clone(protocol)))
+}
+
+fn facts_of(treatment: &Treatment, protocol: Arc<Protocol>) -> TreatmentFacts {
+    TreatmentFacts {
+        id: treatment.id,
+        protocol,
         completed_at: treatment.completed_at,
         recorded_at: treatment.recorded_at,
         zone: treatment.time_zone.clone(),
         areas: treatment.areas.clone(),
         voided: treatment.state == TreatmentState::Voided,
         next_session_at: treatment.next_session_at,
-    })
+    }
 }
 
 pub(super) fn key_of(reminder: &Reminder) -> Key {

@@ -1,12 +1,15 @@
 //! Telling clinics how a patient's courses go on: a session was recorded, the next one is due, the last one
 //! is done.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::case::{Case, locked_case};
 use super::webhooks::{Happening, tell};
 use crate::ids::{PatientId, TreatmentId};
 use crate::planner::{TreatmentFacts, complete};
+use crate::protocol::Protocol;
 use crate::store::{StoreError, Treatment, Tx};
 
 /// Tells that a session was recorded, and whether its course is complete with it.
@@ -33,13 +36,30 @@ pub(super) fn tell_recorded(
 ///
 /// # Errors
 /// When the database refuses.
-pub(super) fn keep_dues(tx: &mut Tx<'_>, case: &Case) -> Result<(), StoreError> {
-    for (treatment, due) in dues(case, tx.now()) {
+pub(super) fn keep_dues(tx: &mut Tx<'_>, case: &mut Case) -> Result<(), StoreError> {
+    let dues: Vec<_> = dues(case, tx.now()).map(|(_, due)| due).collect();
+    for (treatment, due) in case.treatments.iter_mut().zip(dues) {
         if treatment.session_due_at != due {
             tx.set_session_due(treatment.id, due)?;
+            treatment.session_due_at = due;
         }
     }
     Ok(())
+}
+
+/// Counts a session in that is about to be recorded, with the moment from which on the next one is due.
+pub(super) fn count_in(
+    case: &mut Case,
+    session: &mut Treatment,
+    protocol: Arc<Protocol>,
+    now: Timestamp,
+) {
+    let id = session.id;
+    case.add(session.clone(), protocol);
+    let due = dues(case, now).find(|(treatment, _)| treatment.id == id);
+    session.session_due_at = due.and_then(|(_, due)| due);
+    let counted = case.treatments.iter_mut().filter(|treatment| treatment.id == id);
+    counted.for_each(|treatment| treatment.session_due_at = session.session_due_at);
 }
 
 /// Tells of a patient's sessions that are due by now, each once; gives how many.

@@ -16,24 +16,25 @@ use crate::store::{Reminder, StoreError, Tx};
 /// When the database refuses.
 pub fn replan(tx: &mut Tx<'_>, patient: PatientId) -> Result<bool, StoreError> {
     match locked_case(tx, patient)? {
-        Some(case) => replan_case(tx, &case),
+        Some(mut case) => replan_case(tx, &mut case),
         None => Ok(false),
     }
 }
 
-/// [`replan`] for records that this transaction has locked already.
+/// [`replan`] for records that this transaction has locked already; they follow what is written.
 ///
 /// # Errors
 /// When the database refuses.
-pub fn replan_case(tx: &mut Tx<'_>, case: &Case) -> Result<bool, StoreError> {
+pub fn replan_case(tx: &mut Tx<'_>, case: &mut Case) -> Result<bool, StoreError> {
     let changes = diff(&case.facts, &plan(&case.facts, tx.now()));
     write(tx, case, changes)
 }
 
-/// Writes changes down, and when the next sessions are due; false when there are no changes.
+/// Writes changes down, into the records too, and when the next sessions are due; false when there are no
+/// changes.
 pub(super) fn write(
     tx: &mut Tx<'_>,
-    case: &Case,
+    case: &mut Case,
     changes: Vec<Change>,
 ) -> Result<bool, StoreError> {
     keep_dues(tx, case)?;
@@ -48,10 +49,11 @@ pub(super) fn write(
         return Ok(false);
     }
     tx.save_reminders(&rows)?;
-    tx.bump_plan_version(case.patient.id)?;
+    case.patient.plan_version = tx.bump_plan_version(case.patient.id)?;
     let expired = rows.iter().filter(|row| row.state == ReminderState::Expired);
     let failed = expired.map(|row| Happening::failed(row.patient_id, row.id, row.reason));
     tell(tx, &failed.collect::<Vec<_>>())?;
+    case.put(rows);
     Ok(true)
 }
 
@@ -71,7 +73,7 @@ pub(super) fn replan_amended(
             standing.renew();
         }
     }
-    replan_case(tx, &case)?;
+    replan_case(tx, &mut case)?;
     Ok(())
 }
 

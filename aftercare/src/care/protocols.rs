@@ -42,16 +42,25 @@ pub fn protocol_of(record: &ProtocolRecord) -> Result<Arc<Protocol>, StoreError>
     Ok(Arc::clone(checked.entry(record.id).or_insert(protocol)))
 }
 
+/// One version of a protocol.
+#[derive(Debug, Clone)]
+pub(super) struct Version {
+    pub(super) id: ProtocolId,
+    pub(super) protocol: Arc<Protocol>,
+}
+
 /// The clinic's protocol that goes by one of these names, the first that is known: its newest version.
 pub(super) fn named(
     tx: &mut Tx<'_>,
     clinic: ClinicId,
     names: &[String],
-) -> Result<Option<ProtocolRecord>, StoreError> {
+) -> Result<Option<Version>, StoreError> {
     for name in names {
-        let found = tx.protocol_by_code(clinic, name)?;
-        if found.is_some() {
-            return Ok(found);
+        if let Some(id) = tx.protocol_by_code(clinic, name)? {
+            let found = by_id(tx, &[id])?.remove(&id);
+            let protocol =
+                found.ok_or_else(|| StoreError::Corrupt("a version is gone".to_owned()))?;
+            return Ok(Some(Version { id, protocol }));
         }
     }
     Ok(None)

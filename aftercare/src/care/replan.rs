@@ -107,12 +107,12 @@ fn is_in(case: &Case, zone: &Zone) -> bool {
 
 fn replan_counted(tx: &mut Tx<'_>, patient: PatientId) -> Result<Replanned, StoreError> {
     let mut counted = Replanned { patients: 1, ..Replanned::default() };
-    let Some(case) = locked_case(tx, patient)? else { return Ok(counted) };
+    let Some(mut case) = locked_case(tx, patient)? else { return Ok(counted) };
     let changes = diff(&case.facts, &plan(&case.facts, tx.now()));
     for change in &changes {
         counted.count(&case, change);
     }
-    counted.changed = u64::from(write(tx, &case, changes)?);
+    counted.changed = u64::from(write(tx, &mut case, changes)?);
     Ok(counted)
 }
 

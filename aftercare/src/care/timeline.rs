@@ -150,6 +150,11 @@ pub fn treatment(
     Ok(treatment_views(tx, vec![found])?().pop())
 }
 
+/// A treatment of the case and its plan.
+pub(super) fn view_of(case: &Case, treatment: &Treatment) -> Option<TreatmentView> {
+    Shown::of(case).treatment(treatment.clone())
+}
+
 /// Treatments with their plans, in the order given. They are put into words when that is called, which
 /// needs no connection.
 ///

@@ -5,17 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use super::case::{Source, locked_case};
-use super::courses::tell_recorded;
-use super::patients::upsert_patient_as_of;
+use super::case::{Case, Source, case_of_locked};
+use super::courses::{count_in, tell_recorded};
+use super::patients::upserted_case;
 use super::plan::{replan, replan_case};
-use super::protocols::{self, protocol_of};
-use super::timeline::{TreatmentView, treatment};
+use super::protocols::{self, Version};
+use super::timeline::{TreatmentView, treatment, view_of};
 use crate::ids::{ClinicId, TreatmentId};
 use crate::locale::Locale;
 use crate::protocol::{Area, Protocol};
 use crate::seal::Digest;
-use crate::store::{NewTreatment, Patient, ProtocolRecord, StoreError, Treatment, Tx};
+use crate::store::{NewTreatment, Patient, StoreError, Treatment, Tx};
 use crate::zone::Zone;
 
 /// How far ahead of ours the clinic's clock may be.
@@ -254,32 +254,33 @@ pub fn record_treatment(
     if let Some(known) = tx.treatment_by_event(clinic, &namespace, &event.event_id)? {
         return repeat(tx, clinic, &known, content);
     }
-    let (record, areas) = examine(tx, clinic, &event)?;
-    let patient = patient(tx, clinic, &event)?;
-    let time_zone = treatment_zone(tx, &event, &patient)?;
+    let Examined { version, areas, patient } = examine(tx, clinic, &event)?;
+    let mut case = case_of(tx, clinic, &event, patient)?;
+    let time_zone = treatment_zone(&event, &case);
     let new = NewTreatment {
         namespace: namespace.clone(),
         event_id: event.event_id.clone(),
         content_hash: content,
-        protocol_id: record.id,
+        protocol_id: version.id,
         completed_at: event.completed_at,
         time_zone,
         areas,
         next_session_at: event.next_session_at,
         metadata: event.metadata,
     };
-    let Some(recorded) = tx.insert_treatment(&patient, new)? else {
+    let mut session = tx.draft_treatment(&case.patient, new);
+    count_in(&mut case, &mut session, version.protocol, tx.now());
+    if !tx.insert_treatment(&case.patient, &session)? {
         // Another request recorded it since we looked.
         let known = tx.treatment_by_event(clinic, &namespace, &event.event_id)?;
         let known = known.ok_or_else(|| StoreError::Busy("the event is being recorded".into()))?;
         return repeat(tx, clinic, &known, content);
-    };
-    if let Some(case) = locked_case(tx, patient.id)? {
-        replan_case(tx, &case)?;
-        tell_recorded(tx, &case, recorded.id)?;
     }
-    note(tx, &recorded, "treatment.recorded")?;
-    Ok(Recorded::New(view(tx, clinic, recorded.id)?))
+    replan_case(tx, &mut case)?;
+    tell_recorded(tx, &case, session.id)?;
+    note(tx, &session, "treatment.recorded")?;
+    let view = view_of(&case, &session);
+    Ok(Recorded::New(view.ok_or_else(|| gone(session.id))?))
 }
 
 /// Takes a treatment back: nothing more is sent for it, and its course forgets it. Doing it again
@@ -327,7 +328,19 @@ fn repeat(
 
 fn view(tx: &mut Tx<'_>, clinic: ClinicId, id: TreatmentId) -> Result<TreatmentView, StoreError> {
     let view = treatment(tx, clinic, id)?;
-    view.ok_or_else(|| StoreError::Corrupt(format!("{id:?} is gone in its own transaction")))
+    view.ok_or_else(|| gone(id))
+}
+
+fn gone(id: TreatmentId) -> StoreError {
+    StoreError::Corrupt(format!("{id:?} is gone in its own transaction"))
+}
+
+/// What an event is recorded with.
+struct Examined {
+    version: Version,
+    areas: BTreeSet<Area>,
+    /// Locked; `None` where the event brings its patient along.
+    patient: Option<Patient>,
 }
 
 /// What the event is recorded with, or every reason why it cannot be.
@@ -335,19 +348,21 @@ fn examine(
     tx: &mut Tx<'_>,
     clinic: ClinicId,
     event: &SessionDone,
-) -> Result<(ProtocolRecord, BTreeSet<Area>), RecordError> {
+) -> Result<Examined, RecordError> {
     let mut refusals = refused_times(event.completed_at, event.next_session_at, tx.now());
-    if let PatientRef::Known(reference) = &event.patient
-        && tx.patient_by_ref(clinic, reference)?.is_none()
-    {
-        refusals.push(Refusal::UnknownPatient);
+    let mut patient = None;
+    if let PatientRef::Known(reference) = &event.patient {
+        patient = tx.lock_patient_by_ref(clinic, reference)?;
+        if patient.is_none() {
+            refusals.push(Refusal::UnknownPatient);
+        }
     }
-    let Some(record) = protocols::named(tx, clinic, event.protocol.names())? else {
+    let Some(version) = protocols::named(tx, clinic, event.protocol.names())? else {
         refusals.push(Refusal::unknown_protocol(tx, clinic)?);
         return Err(RecordError::Refused(refusals));
     };
-    match areas(protocol_of(&record)?.as_ref(), event.areas.as_ref()) {
-        Ok(areas) if refusals.is_empty() => return Ok((record, areas)),
+    match areas(&version.protocol, event.areas.as_ref()) {
+        Ok(areas) if refusals.is_empty() => return Ok(Examined { version, areas, patient }),
         Ok(_) => {}
         Err(refusal) => refusals.push(refusal),
     }
@@ -384,37 +399,35 @@ fn areas(protocol: &Protocol, said: Option<&AreasSaid>) -> Result<BTreeSet<Area>
     }
 }
 
-fn patient(tx: &mut Tx<'_>, clinic: ClinicId, event: &SessionDone) -> Result<Patient, RecordError> {
-    match &event.patient {
-        PatientRef::Known(reference) => {
-            let known = tx.patient_by_ref(clinic, reference)?;
-            known.ok_or_else(|| RecordError::Refused(vec![Refusal::UnknownPatient]))
-        }
-        PatientRef::Inline { reference, time_zone, locale } => {
+/// The records of the event's patient, locked.
+fn case_of(
+    tx: &mut Tx<'_>,
+    clinic: ClinicId,
+    event: &SessionDone,
+    known: Option<Patient>,
+) -> Result<Case, RecordError> {
+    match (&event.patient, known) {
+        (PatientRef::Known(_), Some(patient)) => Ok(case_of_locked(tx, patient)?),
+        (PatientRef::Known(_), None) => Err(RecordError::Refused(vec![Refusal::UnknownPatient])),
+        (PatientRef::Inline { reference, time_zone, locale }, _) => {
             let said = (time_zone.clone(), locale.clone());
             // A clock that is ahead does not outrank what is said later.
-            let as_of = Some(event.completed_at.min(tx.now()));
-            Ok(upsert_patient_as_of(tx, clinic, reference, said, as_of)?.0)
+            let as_of = event.completed_at.min(tx.now());
+            Ok(upserted_case(tx, clinic, reference, said, as_of)?)
         }
     }
 }
 
 /// The event's zone, else the patient's at this moment, else the clinic's.
-fn treatment_zone(
-    tx: &mut Tx<'_>,
-    event: &SessionDone,
-    patient: &Patient,
-) -> Result<Zone, StoreError> {
+fn treatment_zone(event: &SessionDone, case: &Case) -> Zone {
     if let Some(zone) = &event.time_zone {
-        return Ok(zone.clone());
+        return zone.clone();
     }
-    let case = locked_case(tx, patient.id)?;
-    let case = case.ok_or_else(|| StoreError::Busy("the patient is being erased".into()))?;
     // What the clinic says of the patient at this session counts for it, whatever it said of later ones.
     match (&event.patient, case.zone_source) {
         (PatientRef::Inline { time_zone: Some(zone), .. }, Source::Patient | Source::Clinic) => {
-            Ok(zone.clone())
+            zone.clone()
         }
-        _ => Ok(case.facts.person.zone),
+        _ => case.facts.person.zone.clone(),
     }
 }

@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use diesel::prelude::*;
 use jiff::Timestamp;
 
-use super::protocols::ProtocolRecord;
 use super::schema::protocol_aliases;
 use super::sql::At;
 use super::{StoreError, Tx, with_conn};
-use crate::ids::ClinicId;
+use crate::ids::{ClinicId, ProtocolId};
 
 #[derive(Clone, Insertable)]
 #[diesel(table_name = protocol_aliases, treat_none_as_default_value = false)]
@@ -31,8 +30,8 @@ impl Tx<'_> {
         &mut self,
         clinic: ClinicId,
         code: &str,
-    ) -> Result<Option<ProtocolRecord>, StoreError> {
-        if let Some(named) = self.latest_protocol(clinic, code)? {
+    ) -> Result<Option<ProtocolId>, StoreError> {
+        if let Some(named) = self.latest_protocol_id(clinic, code)? {
             return Ok(Some(named));
         }
         let slug: Option<String> = with_conn!(self, |c| protocol_aliases::table
@@ -40,7 +39,7 @@ impl Tx<'_> {
             .select(protocol_aliases::slug)
             .first(c)
             .optional())?;
-        slug.map_or(Ok(None), |slug| self.latest_protocol(clinic, &slug))
+        slug.map_or(Ok(None), |slug| self.latest_protocol_id(clinic, &slug))
     }
 
     /// The clinic's codes, each with the name of its protocol.

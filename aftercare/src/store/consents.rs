@@ -74,11 +74,11 @@ impl Tx<'_> {
         for patients in patients.chunks(BATCH) {
             found.append(&mut with_conn!(self, |c| consents::table
                 .filter(consents::patient_id.eq_any(patients))
-                .order((consents::patient_id, consents::kind))
                 .select(Consent::as_select())
                 .kept_for(patients)
                 .load(c))?);
         }
+        found.sort_unstable_by_key(|consent: &Consent| (consent.patient_id, consent.kind));
         Ok(found)
     }
 }

@@ -1,5 +1,6 @@
 //! Devices: one row for each app installation of a patient, its push address sealed.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::fmt;
 
@@ -343,7 +344,6 @@ impl Tx<'_> {
         for ids in ids.chunks(BATCH) {
             let rows: Vec<Row> = with_conn!(self, |c| devices::table
                 .filter(devices::patient_id.eq_any(ids))
-                .order((devices::patient_id, devices::last_seen_at.desc(), devices::id.desc()))
                 .select(Row::as_select())
                 .kept_for(ids)
                 .load(c))?;
@@ -353,6 +353,7 @@ impl Tx<'_> {
                 }
             }
         }
+        found.sort_unstable_by_key(|one| (one.patient_id, Reverse((one.last_seen_at, one.id))));
         Ok(found)
     }
 

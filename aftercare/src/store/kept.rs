@@ -13,29 +13,42 @@ use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::query_dsl::LoadQuery;
 use diesel::result::QueryResult;
 use diesel::row::NamedRow;
+use diesel::sql_types::Untyped;
 use diesel::sqlite::Sqlite;
 
-/// Longer lists are prepared each time by SQLite: a connection keeps what it once kept.
-const FEW: usize = 8;
+/// Longer lists are prepared each time: a connection keeps what it once kept.
+const FEW: usize = 16;
 
 /// A query of which the prepared statement is kept. `execute` does not see that it may be; what gives no rows is
 /// run with [`Kept::run`].
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Kept<Q> {
     query: Q,
-    kept: bool,
+    kept: ByWhom,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct ByWhom {
+    sqlite: bool,
+    postgres: bool,
 }
 
 /// Queries that have few texts, though Diesel cannot see it.
 pub(super) trait Keep: Sized {
     /// Its text is one of few.
     fn kept(self) -> Kept<Self> {
-        Kept { query: self, kept: true }
+        Kept { query: self, kept: ByWhom { sqlite: true, postgres: true } }
     }
 
-    /// Its text hangs on how long these are.
+    /// Its text hangs on how long this list is; not PostgreSQL's, for which it is one array.
     fn kept_for<T>(self, values: &[T]) -> Kept<Self> {
-        Kept { query: self, kept: values.len() <= FEW }
+        Kept { query: self, kept: ByWhom { sqlite: values.len() <= FEW, postgres: true } }
+    }
+
+    /// Its text hangs on how many rows these are.
+    fn kept_for_rows<T>(self, rows: &[T]) -> Kept<Self> {
+        let few = rows.len() <= FEW;
+        Kept { query: self, kept: ByWhom { sqlite: few, postgres: few } }
     }
 }
 
@@ -50,13 +63,28 @@ impl<DB: Backend> QueryableByName<DB> for NoRow {
     }
 }
 
+/// A statement that gives no rows, as Diesel would have a query.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Silent<Q>(Q);
+
+impl<Q> Query for Silent<Q> {
+    type SqlType = Untyped;
+}
+
+impl<Q: QueryFragment<DB>, DB: Backend> QueryFragment<DB> for Silent<Q> {
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        self.0.walk_ast(out)
+    }
+}
+
 impl<Q> Kept<Q> {
     /// Runs a statement that gives no rows.
     pub(super) fn run<'q, C>(self, conn: &mut C) -> QueryResult<()>
     where
-        Self: LoadQuery<'q, C, NoRow>,
+        Kept<Silent<Q>>: LoadQuery<'q, C, NoRow>,
     {
-        self.load::<NoRow>(conn).map(drop)
+        let silent = Kept { query: Silent(self.query), kept: self.kept };
+        silent.load::<NoRow>(conn).map(drop)
     }
 }
 
@@ -79,7 +107,7 @@ impl<Q: QueryFragment<Sqlite>> QueryFragment<Sqlite> for Kept<Q> {
     }
 
     fn is_safe_to_cache_prepared(&self, _: &Sqlite) -> QueryResult<bool> {
-        Ok(self.kept)
+        Ok(self.kept.sqlite)
     }
 }
 
@@ -89,7 +117,7 @@ impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for Kept<Q> {
     }
 
     fn is_safe_to_cache_prepared(&self, _: &Pg) -> QueryResult<bool> {
-        Ok(true)
+        Ok(self.kept.postgres)
     }
 }
 

@@ -231,7 +231,6 @@ impl Tx<'_> {
         for ids in ids.chunks(BATCH) {
             let rows: Vec<Row> = with_conn!(self, |c| patients::table
                 .filter(patients::id.eq_any(ids))
-                .order(patients::id)
                 .select(Row::as_select())
                 .kept_for(ids)
                 .load(c))?;
@@ -239,6 +238,7 @@ impl Tx<'_> {
                 found.push(row.open(self.master)?);
             }
         }
+        found.sort_unstable_by_key(|patient| patient.id);
         Ok(found)
     }
 
@@ -294,19 +294,41 @@ impl Tx<'_> {
     /// # Errors
     /// As [`Tx::lock_patient`].
     pub fn lock_patients(&mut self, ids: &[PatientId]) -> Result<Vec<Patient>, StoreError> {
-        if let Conn::Pg(c) = &mut *self.conn {
-            let mut sorted = ids.to_vec();
-            sorted.sort_unstable();
-            // Not FOR UPDATE: that would also stop everyone who writes a row that refers to them.
-            let locked = patients::table
-                .filter(patients::id.eq_any(sorted))
-                .order(patients::id)
-                .select(patients::id)
-                .for_no_key_update()
-                .load::<PatientId>(&mut **c);
-            locked.map_err(|error| self.refused(error))?;
-        }
-        self.patients_by_id(ids)
+        let Conn::Pg(c) = &mut *self.conn else { return self.patients_by_id(ids) };
+        let mut sorted = ids.to_vec();
+        sorted.sort_unstable();
+        sorted.dedup();
+        // Not FOR UPDATE: that would also stop everyone who writes a row that refers to them.
+        let locked = patients::table
+            .filter(patients::id.eq_any(&sorted))
+            .order(patients::id)
+            .select(Row::as_select())
+            .for_no_key_update()
+            .kept_for(&sorted)
+            .load::<Row>(&mut **c);
+        let rows = locked.map_err(|error| self.refused(error))?;
+        rows.into_iter().map(|row| row.open(self.master)).collect()
+    }
+
+    /// [`Tx::lock_patient`] for the one that a clinic calls so.
+    ///
+    /// # Errors
+    /// As [`Tx::lock_patient`].
+    pub fn lock_patient_by_ref(
+        &mut self,
+        clinic: ClinicId,
+        reference: &str,
+    ) -> Result<Option<Patient>, StoreError> {
+        let hash = ref_hash(self.master, clinic, reference);
+        let Conn::Pg(c) = &mut *self.conn else { return self.patient_by_ref(clinic, reference) };
+        let locked = patients::table
+            .filter(patients::clinic_id.eq(clinic))
+            .filter(patients::ref_hash.eq(hash))
+            .select(Row::as_select())
+            .for_no_key_update()
+            .load::<Row>(&mut **c);
+        let row = locked.map_err(|error| self.refused(error))?.pop();
+        row.map(|row| row.open(self.master)).transpose()
     }
 
     /// Writes a patient's zone, locale and preferences; they count as changed now.

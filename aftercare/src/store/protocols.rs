@@ -115,6 +115,24 @@ impl Tx<'_> {
             .optional())
     }
 
+    /// The id of [`Tx::latest_protocol`]: the document is read once for all.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn latest_protocol_id(
+        &mut self,
+        clinic: ClinicId,
+        slug: &str,
+    ) -> Result<Option<ProtocolId>, StoreError> {
+        with_conn!(self, |c| protocols::table
+            .filter(protocols::slug.eq(slug))
+            .filter(protocols::clinic_id.is_null().or(protocols::clinic_id.eq(Some(clinic))))
+            .order((protocols::clinic_id.is_null(), protocols::version.desc()))
+            .select(protocols::id)
+            .first(c)
+            .optional())
+    }
+
     /// The latest version of each protocol that this clinic can use, by name.
     ///
     /// # Errors

@@ -86,6 +86,37 @@ impl Reminder {
     }
 }
 
+/// Writes what is known by its id over what was there.
+macro_rules! saving {
+    ($rows:expr) => {
+        diesel::insert_into(reminders::table)
+            .values($rows)
+            .on_conflict(reminders::id)
+            .do_update()
+            .set((
+                reminders::due_at.eq(excluded(reminders::due_at)),
+                reminders::use_by.eq(excluded(reminders::use_by)),
+                reminders::state.eq(excluded(reminders::state)),
+                reminders::reason.eq(excluded(reminders::reason)),
+                reminders::members.eq(excluded(reminders::members)),
+                reminders::attempt_at.eq(excluded(reminders::attempt_at)),
+                reminders::attempts.eq(excluded(reminders::attempts)),
+                reminders::lease_id.eq(excluded(reminders::lease_id)),
+                reminders::leased_until.eq(excluded(reminders::leased_until)),
+                reminders::sent_at.eq(excluded(reminders::sent_at)),
+                reminders::updated_at.eq(excluded(reminders::updated_at)),
+                reminders::snoozed_until.eq(excluded(reminders::snoozed_until)),
+                reminders::said.eq(excluded(reminders::said)),
+            ))
+    };
+}
+
+/// By patient and due time. PostgreSQL, asked for an order, would go through an index that has it.
+fn in_order(mut reminders: Vec<Reminder>) -> Vec<Reminder> {
+    reminders.sort_unstable_by_key(|one| (one.patient_id, one.due_at, one.id));
+    reminders
+}
+
 impl Tx<'_> {
     /// Writes reminders as given: new ones, and known ones (by id) over what was there, except their
     /// key, owner and `created_at`.
@@ -97,26 +128,14 @@ impl Tx<'_> {
     /// [`StoreError::Conflict`] when another reminder has the same key.
     pub fn save_reminders(&mut self, rows: &[Reminder]) -> Result<(), StoreError> {
         for rows in rows.chunks(BATCH) {
-            with_conn!(self, |c| diesel::insert_into(reminders::table)
-                .values(rows.to_vec())
-                .on_conflict(reminders::id)
-                .do_update()
-                .set((
-                    reminders::due_at.eq(excluded(reminders::due_at)),
-                    reminders::use_by.eq(excluded(reminders::use_by)),
-                    reminders::state.eq(excluded(reminders::state)),
-                    reminders::reason.eq(excluded(reminders::reason)),
-                    reminders::members.eq(excluded(reminders::members)),
-                    reminders::attempt_at.eq(excluded(reminders::attempt_at)),
-                    reminders::attempts.eq(excluded(reminders::attempts)),
-                    reminders::lease_id.eq(excluded(reminders::lease_id)),
-                    reminders::leased_until.eq(excluded(reminders::leased_until)),
-                    reminders::sent_at.eq(excluded(reminders::sent_at)),
-                    reminders::updated_at.eq(excluded(reminders::updated_at)),
-                    reminders::snoozed_until.eq(excluded(reminders::snoozed_until)),
-                    reminders::said.eq(excluded(reminders::said)),
-                ))
-                .execute(c))?;
+            let saved = match &mut *self.conn {
+                Conn::Pg(c) => saving!(rows.to_vec()).kept_for_rows(rows).run(&mut **c),
+                // There and back is no way at all, and one statement is prepared for whatever number.
+                Conn::Sqlite(c) => {
+                    rows.iter().try_for_each(|row| saving!(row.clone()).execute(&mut **c).map(drop))
+                }
+            };
+            saved.map_err(|error| self.refused(error))?;
         }
         Ok(())
     }
@@ -138,12 +157,11 @@ impl Tx<'_> {
         for patients in patients.chunks(BATCH) {
             found.append(&mut with_conn!(self, |c| reminders::table
                 .filter(reminders::patient_id.eq_any(patients))
-                .order((reminders::patient_id, reminders::due_at, reminders::id))
                 .select(Reminder::as_select())
                 .kept_for(patients)
                 .load(c))?);
         }
-        Ok(found)
+        Ok(in_order(found))
     }
 
     /// Of [`Tx::reminders_of`] those that count when something goes out: what was said, is held, or is over.
@@ -162,12 +180,11 @@ impl Tx<'_> {
                 .filter(
                     reminders::state.ne(ReminderState::Planned).or(reminders::said.is_not_null())
                 )
-                .order((reminders::patient_id, reminders::due_at, reminders::id))
                 .select(Reminder::as_select())
                 .kept_for(patients)
                 .load(c))?);
         }
-        Ok(found)
+        Ok(in_order(found))
     }
 
     /// [`Tx::reminders`] that nobody else can claim, complete or change until this transaction ends.
@@ -186,16 +203,16 @@ impl Tx<'_> {
         &mut self,
         patients: &[PatientId],
     ) -> Result<Vec<Reminder>, StoreError> {
-        if let Conn::Pg(c) = &mut *self.conn {
-            let locked = reminders::table
-                .filter(reminders::patient_id.eq_any(patients))
-                .order(reminders::id)
-                .select(reminders::id)
-                .for_no_key_update()
-                .load::<ReminderId>(&mut **c);
-            locked.map_err(|error| self.refused(error))?;
-        }
-        self.reminders_of(patients)
+        let Conn::Pg(c) = &mut *self.conn else { return self.reminders_of(patients) };
+        // What somebody else changed meanwhile is read as it is once the lock is had.
+        let locked = reminders::table
+            .filter(reminders::patient_id.eq_any(patients))
+            .order(reminders::id)
+            .select(Reminder::as_select())
+            .for_no_key_update()
+            .kept_for(patients)
+            .load(&mut **c);
+        locked.map(in_order).map_err(|error| self.refused(error))
     }
 
     /// The reminder with this id, if it is this patient's.

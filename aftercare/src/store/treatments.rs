@@ -215,37 +215,15 @@ impl Tx<'_> {
         self.master.index("treatments.content", &[content])
     }
 
-    /// Records a session now; `None` when the clinic has an event by this id in this namespace
-    /// already, also one that another transaction recorded at the same time: look it up then
-    /// ([`Tx::treatment_by_event`]).
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub fn insert_treatment(
-        &mut self,
-        patient: &Patient,
-        new: NewTreatment,
-    ) -> Result<Option<Treatment>, StoreError> {
-        let row = self.seal_treatment(patient, new)?;
-        let treatment = row.clone().open(&patient.key)?;
-        let recorded = with_conn!(self, |c| diesel::insert_into(treatments::table)
-            .values(row)
-            .on_conflict((treatments::clinic_id, treatments::namespace, treatments::event_hash))
-            .do_nothing()
-            .execute(c))?;
-        Ok((recorded > 0).then_some(treatment))
-    }
-
-    fn seal_treatment(&self, patient: &Patient, new: NewTreatment) -> Result<Row, StoreError> {
-        let id: TreatmentId = self.env.id();
-        let metadata_sealed = self.seal_metadata(patient, id, new.metadata.as_ref())?;
-        Ok(Row {
-            id,
+    /// A session as it would be recorded now; nothing is written.
+    #[must_use]
+    pub fn draft_treatment(&self, patient: &Patient, new: NewTreatment) -> Treatment {
+        Treatment {
+            id: self.env.id(),
             clinic_id: patient.clinic_id,
             patient_id: patient.id,
-            event_hash: event_hash(self.master, patient.clinic_id, &new.event_id),
-            event_sealed: patient.key.seal(self.env, event_at(id), new.event_id.as_bytes())?,
             namespace: new.namespace,
+            event_id: new.event_id,
             content_hash: new.content_hash,
             protocol_id: new.protocol_id,
             completed_at: new.completed_at,
@@ -253,12 +231,58 @@ impl Tx<'_> {
             areas: new.areas,
             state: TreatmentState::Active,
             next_session_at: new.next_session_at,
-            metadata_sealed,
+            metadata: new.metadata,
             recorded_at: self.now,
             voided_at: None,
             updated_at: self.now,
             session_due_at: None,
             session_told_at: None,
+        }
+    }
+
+    /// Records a session ([`Tx::draft_treatment`]); false when the clinic has an event by its id in its
+    /// namespace already, also one that another transaction recorded at the same time: look it up then
+    /// ([`Tx::treatment_by_event`]).
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn insert_treatment(
+        &mut self,
+        patient: &Patient,
+        treatment: &Treatment,
+    ) -> Result<bool, StoreError> {
+        let row = self.seal_treatment(patient, treatment)?;
+        let recorded = with_conn!(self, |c| diesel::insert_into(treatments::table)
+            .values(row)
+            .on_conflict((treatments::clinic_id, treatments::namespace, treatments::event_hash))
+            .do_nothing()
+            .execute(c))?;
+        Ok(recorded > 0)
+    }
+
+    fn seal_treatment(&self, patient: &Patient, treatment: &Treatment) -> Result<Row, StoreError> {
+        let Treatment { id, clinic_id, .. } = *treatment;
+        let event_id = &treatment.event_id;
+        Ok(Row {
+            id,
+            clinic_id,
+            patient_id: treatment.patient_id,
+            namespace: treatment.namespace.clone(),
+            event_hash: event_hash(self.master, clinic_id, event_id),
+            event_sealed: patient.key.seal(self.env, event_at(id), event_id.as_bytes())?,
+            content_hash: treatment.content_hash,
+            protocol_id: treatment.protocol_id,
+            completed_at: treatment.completed_at,
+            time_zone: treatment.time_zone.clone(),
+            areas: treatment.areas.clone(),
+            state: treatment.state,
+            next_session_at: treatment.next_session_at,
+            metadata_sealed: self.seal_metadata(patient, id, treatment.metadata.as_ref())?,
+            recorded_at: treatment.recorded_at,
+            voided_at: treatment.voided_at,
+            updated_at: treatment.updated_at,
+            session_due_at: treatment.session_due_at,
+            session_told_at: treatment.session_told_at,
         })
     }
 
@@ -305,20 +329,19 @@ impl Tx<'_> {
         clinic: ClinicId,
         name: &Name<'_>,
     ) -> Result<Option<Treatment>, StoreError> {
-        let found: Option<(Row, Vec<u8>)> = with_conn!(self, |c: Db| {
-            let query = treatments::table
+        let found: Option<(Row, Vec<u8>)> = with_conn!(self, |c| {
+            let of_clinic = treatments::table
                 .inner_join(patients::table)
                 .filter(treatments::clinic_id.eq(clinic))
-                .select((Row::as_select(), patients::key_wrapped))
-                .into_boxed::<Db>();
+                .select((Row::as_select(), patients::key_wrapped));
             match *name {
-                Name::Id(id) => query.filter(treatments::id.eq(id)),
-                Name::Event { namespace, hash } => query
+                Name::Id(id) => of_clinic.filter(treatments::id.eq(id)).first(c).optional(),
+                Name::Event { namespace, hash } => of_clinic
                     .filter(treatments::namespace.eq(namespace))
-                    .filter(treatments::event_hash.eq(hash)),
+                    .filter(treatments::event_hash.eq(hash))
+                    .first(c)
+                    .optional(),
             }
-            .first(c)
-            .optional()
         })?;
         found.map(|found| self.open_treatment(found)).transpose()
     }
@@ -404,7 +427,6 @@ impl Tx<'_> {
         for ids in ids.chunks(BATCH) {
             let rows: Vec<Row> = with_conn!(self, |c| treatments::table
                 .filter(treatments::patient_id.eq_any(ids))
-                .order((treatments::patient_id, treatments::completed_at, treatments::id))
                 .select(Row::as_select())
                 .kept_for(ids)
                 .load(c))?;
@@ -414,6 +436,7 @@ impl Tx<'_> {
                 }
             }
         }
+        all.sort_unstable_by_key(|one| (one.patient_id, one.completed_at, one.id));
         Ok(all)
     }
 

@@ -24,7 +24,8 @@ async fn personal_text_is_nowhere_in_the_tables(bed: Bed) {
             let protocol = make_protocol(tx, clinic.id)?;
             let mut new = new_treatment(tx, protocol, SECRETS[1]);
             new.metadata = Some(BTreeMap::from([("note".to_owned(), SECRETS[4].to_owned())]));
-            tx.insert_treatment(&patient, new)?;
+            let treatment = tx.draft_treatment(&patient, new);
+            tx.insert_treatment(&patient, &treatment)?;
             tx.upsert_device(&patient, &registration(SECRETS[2], SECRETS[3]))?;
             Ok::<_, StoreError>(())
         })

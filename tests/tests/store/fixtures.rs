@@ -69,7 +69,9 @@ pub(crate) fn new_treatment(tx: &Tx<'_>, protocol: ProtocolId, event: &str) -> N
 pub(crate) fn make_treatment(tx: &mut Tx<'_>, patient: &Patient, event: &str) -> Stored<Treatment> {
     let protocol = make_protocol(tx, patient.clinic_id)?;
     let new = new_treatment(tx, protocol, event);
-    Ok(tx.insert_treatment(patient, new)?.expect("a new event"))
+    let treatment = tx.draft_treatment(patient, new);
+    assert!(tx.insert_treatment(patient, &treatment)?, "a new event");
+    Ok(treatment)
 }
 
 /// A planned reminder of a treatment, due at `due_at` and worth sending for three hours.

@@ -86,7 +86,9 @@ async fn a_code_is_one_protocols_of_one_clinic(bed: Bed) {
             tx.replace_aliases(clinic.id, "peel", &["A".to_owned(), "B".to_owned()])?;
             tx.replace_aliases(other.id, "microneedling", &["A".to_owned()])?;
             let mut slug = |of: &Clinic, code: &str| {
-                Ok::<_, StoreError>(tx.protocol_by_code(of.id, code)?.map(|record| record.slug))
+                let id = tx.protocol_by_code(of.id, code)?;
+                let record = id.map(|id| tx.protocol(id)).transpose()?.flatten();
+                Ok::<_, StoreError>(record.map(|record| record.slug))
             };
             assert_eq!(slug(&clinic, "A")?.as_deref(), Some("peel"));
             assert_eq!(slug(&other, "A")?.as_deref(), Some("microneedling"));

@@ -1,6 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use aftercare::store::{StoreError, Treatment, TreatmentFilter, TreatmentState};
+use aftercare::store::{
+    NewTreatment, Patient, StoreError, Treatment, TreatmentFilter, TreatmentState, Tx,
+};
 use aftercare_tests::bed::Bed;
 use aftercare_tests::on_both_engines;
 use futures_util::future::join_all;
@@ -18,7 +20,8 @@ async fn a_treatment_comes_back_as_it_was_recorded(bed: Bed) {
             let mut new = new_treatment(tx, protocol, "visit-1");
             new.metadata = Some(BTreeMap::from([("room".to_owned(), "três".to_owned())]));
             new.next_session_at = Some(tx.now() + 24 * HOUR);
-            let recorded = tx.insert_treatment(&patient, new)?.unwrap();
+            let recorded = tx.draft_treatment(&patient, new);
+            assert!(tx.insert_treatment(&patient, &recorded)?);
             assert_eq!(recorded.recorded_at, tx.now());
             assert_eq!(tx.treatment(clinic.id, recorded.id)?, Some(recorded.clone()));
             let by_event = tx.treatment_by_event(clinic.id, "api", "visit-1")?;
@@ -41,13 +44,17 @@ async fn an_event_is_recorded_once_in_its_namespace(bed: Bed) {
         .write(move |tx| {
             let protocol = make_protocol(tx, clinic.id)?;
             let new = new_treatment(tx, protocol, "visit-1");
-            assert!(tx.insert_treatment(&patient, new.clone())?.is_some());
-            assert!(tx.insert_treatment(&patient, new.clone())?.is_none());
+            let insert = |tx: &mut Tx<'_>, patient: &Patient, new: &NewTreatment| {
+                let treatment = tx.draft_treatment(patient, new.clone());
+                tx.insert_treatment(patient, &treatment)
+            };
+            assert!(insert(tx, &patient, &new)?);
+            assert!(!insert(tx, &patient, &new)?);
             let neighbour = make_patient(tx, clinic.id, "P-2")?;
-            assert!(tx.insert_treatment(&neighbour, new.clone())?.is_none());
+            assert!(!insert(tx, &neighbour, &new)?);
             let mut fhir = new;
             "fhir".clone_into(&mut fhir.namespace);
-            assert!(tx.insert_treatment(&patient, fhir)?.is_some());
+            assert!(insert(tx, &patient, &fhir)?);
             Ok::<_, StoreError>(())
         })
         .await
@@ -64,8 +71,9 @@ async fn of_many_equal_events_at_once_one_is_recorded(bed: Bed) {
         store.write(move |tx| {
             let protocol = make_protocol(tx, clinic.id)?;
             let new = new_treatment(tx, protocol, "visit-1");
-            if let Some(recorded) = tx.insert_treatment(&patient, new)? {
-                return Ok((recorded.id, true));
+            let treatment = tx.draft_treatment(&patient, new);
+            if tx.insert_treatment(&patient, &treatment)? {
+                return Ok((treatment.id, true));
             }
             let known = tx.treatment_by_event(clinic.id, "api", "visit-1")?;
             Ok::<_, StoreError>((known.expect("the other one is visible by now").id, false))
