@@ -22,7 +22,7 @@ use super::{StoreError, postgres, sqlite};
 const TURN: Duration = Duration::from_secs(10);
 
 /// PostgreSQL under diesel's synchronous interface.
-pub(super) type PgConnection = AsyncConnectionWrapper<AsyncPgConnection>;
+pub(super) type PgConnection = AsyncConnectionWrapper<AsyncPgConnection, postgres::Driver>;
 
 /// One open connection.
 pub(super) enum Conn {

@@ -1,10 +1,12 @@
 //! PostgreSQL over tokio-postgres and rustls: no libpq, no OpenSSL.
 
+use std::cell::Cell;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use diesel_async::async_connection_wrapper::BlockOn;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use rustls::ClientConfig;
 use rustls::RootCertStore;
@@ -36,11 +38,10 @@ const SESSION: &str = "SET lock_timeout = '10s';
     SET enable_seqscan = off;
     SET jit = off;";
 
-/// One database on one server, and the runtime that drives the connections to it.
+/// One database on one server.
 pub(super) struct Server {
     config: tokio_postgres::Config,
     tls: Option<MakeRustlsConnect>,
-    runtime: Option<Runtime>,
 }
 
 impl Server {
@@ -57,27 +58,17 @@ impl Server {
             config.application_name("aftercare");
         }
         let tls = tls.client_config()?.map(MakeRustlsConnect::new);
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("aftercare-postgres")
-            .enable_all()
-            .build()
-            .map_err(|error| StoreError::Internal(error.to_string()))?;
-        Ok(Self { config, tls, runtime: Some(runtime) })
+        Ok(Self { config, tls })
     }
 
     pub(super) fn connect(&self) -> Result<PgConnection, StoreError> {
-        let Some(runtime) = &self.runtime else {
-            return Err(StoreError::Unavailable("the store is closed".to_owned()));
-        };
-        // The wrapper made of the connection keeps the runtime that is entered while it is made.
-        let _entered = runtime.enter();
-        let conn = runtime.block_on(async {
+        let driver = Driver::new()?;
+        let conn = driver.block_on(async {
             tokio::time::timeout(2 * CONNECT, self.establish())
                 .await
                 .unwrap_or_else(|_| Err(StoreError::Unavailable("connecting took too long".into())))
         })?;
-        Ok(conn.into())
+        Ok(driver.of(conn))
     }
 
     async fn establish(&self) -> Result<AsyncPgConnection, StoreError> {
@@ -94,10 +85,48 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+/// What drives one connection: the thread that waits for an answer reads it, too. A thread of its own for all
+/// of them would have to be woken for each statement, and wake whoever waits.
+pub(super) struct Driver(Option<Runtime>);
+
+thread_local! {
+    /// The driver of the connection that this thread is making.
+    static MADE: Cell<Option<Driver>> = const { Cell::new(None) };
+}
+
+impl Driver {
+    fn new() -> Result<Self, StoreError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime
+            .map(|runtime| Self(Some(runtime)))
+            .map_err(|error| StoreError::Internal(error.to_string()))
+    }
+
+    /// Makes it the driver of a connection that was established on it.
+    fn of(self, conn: AsyncPgConnection) -> PgConnection {
+        MADE.set(Some(self));
+        conn.into()
+    }
+}
+
+impl BlockOn for Driver {
+    fn block_on<F: Future>(&self, work: F) -> F::Output {
+        match &self.0 {
+            Some(runtime) => runtime.block_on(work),
+            None => unreachable!("a driver lives as long as its connection"),
+        }
+    }
+
+    /// Diesel asks for it without saying which connection it is for.
+    fn get_runtime() -> Self {
+        Self(MADE.take().and_then(|mut made| made.0.take()))
+    }
+}
+
+impl Drop for Driver {
     fn drop(&mut self) {
         // Waiting for the runtime would panic when the last handle is dropped in an async task.
-        if let Some(runtime) = self.runtime.take() {
+        if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }
     }
