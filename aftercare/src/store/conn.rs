@@ -163,19 +163,28 @@ impl Pool {
 
     /// A connection with an open transaction. Idle connections that died meanwhile are dropped.
     pub(super) fn begin(&self, access: Access) -> Result<Conn, StoreError> {
+        self.first(|conn| conn.begin(access)).map(|(conn, ())| conn)
+    }
+
+    /// The first connection that answers, an idle one if there is any, and what it says to this. One that was
+    /// idle may have died, and its server's last word come out as whatever error.
+    pub(super) fn first<T>(
+        &self,
+        mut ask: impl FnMut(&mut Conn) -> Result<T, StoreError>,
+    ) -> Result<(Conn, T), StoreError> {
         while let Some(mut conn) = self.take() {
-            match conn.begin(access) {
-                Ok(()) => return Ok(conn),
-                Err(StoreError::Unavailable(_)) => {}
+            match ask(&mut conn) {
+                Ok(said) => return Ok((conn, said)),
+                Err(StoreError::Unavailable(_) | StoreError::Internal(_)) => {}
                 Err(refused) => return Err(refused),
             }
         }
         let mut conn = self.source.connect()?;
-        conn.begin(access)?;
-        Ok(conn)
+        let said = ask(&mut conn)?;
+        Ok((conn, said))
     }
 
-    /// Takes back a connection whose transaction is over.
+    /// Takes back a connection without an open transaction.
     pub(super) fn put(&self, conn: Conn) {
         self.lock().push(conn);
     }

@@ -254,6 +254,19 @@ impl Store {
         self.run(Access::Read, |inner| inner.unit(Access::Read, false, work)).await
     }
 
+    /// Asks one question of one statement, which needs no transaction around it: a third of the way of
+    /// [`Store::read`]. It writes nothing, and may be asked twice where a connection turns out to have died.
+    ///
+    /// # Errors
+    /// Those of the question, and those of the store.
+    pub async fn look<T, F>(&self, question: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Fn(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.run(Access::Read, move |inner| inner.look(question)).await
+    }
+
     /// Runs `work` in one transaction, committed when it returns `Ok`. The work may have been done
     /// even when the caller stops waiting for it.
     ///
@@ -387,6 +400,27 @@ impl Inner {
         }
     }
 
+    fn tx<'a>(&'a self, conn: &'a mut Conn) -> Tx<'a> {
+        Tx {
+            conn,
+            env: &self.env,
+            master: &self.master,
+            now: self.env.now(),
+            acting: None,
+            failure: None,
+        }
+    }
+
+    /// No transaction around `question`.
+    fn look<T>(
+        &self,
+        question: impl Fn(&mut Tx<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let (conn, answer) = self.readers.first(|conn| question(&mut self.tx(conn)))?;
+        self.readers.put(conn);
+        Ok(answer)
+    }
+
     /// One transaction around `work`.
     fn unit<T, E, F>(&self, access: Access, keep: bool, work: F) -> Result<T, E>
     where
@@ -395,14 +429,7 @@ impl Inner {
     {
         let pool = self.pool(access);
         let mut conn = pool.begin(access)?;
-        let mut tx = Tx {
-            conn: &mut conn,
-            env: &self.env,
-            master: &self.master,
-            now: self.env.now(),
-            acting: None,
-            failure: None,
-        };
+        let mut tx = self.tx(&mut conn);
         let result = work(&mut tx);
         let failure = tx.failure;
         match (result, failure) {

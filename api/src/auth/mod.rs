@@ -134,7 +134,7 @@ async fn authenticate(request: &HttpRequest) -> Result<Session, Problem> {
         }
     };
     let (role, sid, kid) = (claims.role, claims.sid, claims.kid);
-    let session = api.store.read(move |tx| tx.session_under_key(sid, &kid)).await;
+    let session = api.store.look(move |tx| tx.session_under_key(sid, &kid)).await;
     let session = session.map_err(Problem::from)?;
     let now = api.env().now();
     let session =

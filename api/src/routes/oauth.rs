@@ -348,7 +348,7 @@ async fn end_session(api: &Api, request: &HttpRequest, form: OAuthForm) -> Resul
     let claims = api.keys.verify(&api.public_url, token).await?;
     let token = SecretString::from(token);
     let known = match claims {
-        Ok(claims) => api.store.read(move |tx| tx.session_under_key(claims.sid, &claims.kid)).await,
+        Ok(claims) => api.store.look(move |tx| tx.session_under_key(claims.sid, &claims.kid)).await,
         Err(_) => api.store.read(move |tx| tx.session_of_refresh_token(&token)).await,
     };
     let Some(session) = known.map_err(Problem::from)? else {

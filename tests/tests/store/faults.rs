@@ -159,13 +159,18 @@ async fn a_read_only_file_is_called_so() {
 async fn connections_that_the_server_closed_are_replaced() {
     let Some(bed) = Bed::postgres().await else { return };
     let database = bed.database.as_ref().unwrap();
+    let close_all = || {
+        database.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        );
+    };
     bed.store.write(make_clinic).await.unwrap();
-    database.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-         WHERE datname = current_database() AND pid <> pg_backend_pid()",
-    );
+    close_all();
     bed.store.write(make_clinic).await.unwrap();
     assert_eq!(bed.store.read(|tx| tx.clinics()).await.unwrap().len(), 2);
+    close_all();
+    assert_eq!(bed.store.look(|tx| tx.clinics()).await.unwrap().len(), 2);
 }
 
 #[tokio::test]
