@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use aftercare::care::dispatch::{Item, Outgoing, Settled, Tally};
 use aftercare::clock::Env;
-use aftercare::store::{Store, StoreError};
+use aftercare::store::{Place, Store, StoreError};
 use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinError, JoinSet};
@@ -92,6 +92,8 @@ struct Run<'d> {
     refused: bool,
     /// Whether the tables are to be looked at.
     look: bool,
+    /// Behind which place in the queue the next look may go on.
+    onward: Option<Place>,
     /// When the next attempt is due.
     alarm: Option<Instant>,
     reclaim_at: Instant,
@@ -108,6 +110,7 @@ impl Run<'_> {
             settle_at: None,
             refused: false,
             look: true,
+            onward: None,
             alarm: None,
             reclaim_at: Instant::now(),
         }

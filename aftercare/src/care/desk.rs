@@ -136,9 +136,7 @@ pub fn recorded_at_desk(
     reference: &str,
     form: &str,
 ) -> Result<Option<Timestamp>, StoreError> {
-    if let Some(patient) = tx.patient_by_ref(clinic, reference)? {
-        tx.lock_patient(patient.id)?;
-    }
+    tx.lock_patient_by_ref(clinic, reference)?;
     let namespace = Namespace::Desk.name(tx, clinic);
     Ok(tx.treatment_by_event(clinic, &namespace, form)?.map(|known| known.completed_at))
 }

@@ -21,7 +21,8 @@ pub use settle::settle;
 use crate::ids::{DeliveryId, DeviceId, LeaseId, PatientId, ReminderId};
 use crate::planner::{Reason, Said};
 use crate::store::{
-    AddressKind, Delivery, DeliveryMode, Platform, PushContent, Reminder, StoreError, TestPush, Tx,
+    AddressKind, Delivery, DeliveryMode, Place, Platform, PushContent, Reminder, StoreError,
+    TestPush, Tx,
 };
 
 /// Due work under a lease, not looked at again yet.
@@ -31,6 +32,8 @@ pub struct Claim {
     pub lease: LeaseId,
     /// When it ends, wall clock.
     pub until: Timestamp,
+    /// Where the reminders end, if there are probably more behind them.
+    pub onward: Option<Place>,
     /// Reminders whose next attempt is due.
     reminders: Vec<Reminder>,
     /// Single devices that are still to get a reminder which another device has accepted.
@@ -360,6 +363,21 @@ pub fn claim(
     length: SignedDuration,
     limit: usize,
 ) -> Result<Claim, StoreError> {
+    claim_behind(tx, lease, length, limit, None)
+}
+
+/// [`claim`] of reminders that stand behind the place where an earlier claim ended ([`Claim::onward`]). What
+/// came due ahead of it meanwhile waits for a claim from the beginning.
+///
+/// # Errors
+/// The store's.
+pub fn claim_behind(
+    tx: &mut Tx<'_>,
+    lease: LeaseId,
+    length: SignedDuration,
+    limit: usize,
+    place: Option<Place>,
+) -> Result<Claim, StoreError> {
     let until = tx.now().checked_add(length).unwrap_or(Timestamp::MAX);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let less =
@@ -369,12 +387,13 @@ pub fn claim(
     let left = less(limit, tests.len());
     let retries = tx.claim_retries((left / 4).max(1), lease, until)?;
     let left = less(left, retries.len());
-    let reminders = if left > 0 { tx.claim_due(left, lease, until)? } else { Vec::new() };
+    let reminders = if left > 0 { tx.claim_due(left, place, lease, until)? } else { Vec::new() };
     let left = less(left, reminders.len());
     if share == 0 && left > 0 {
         tests = tx.claim_test_pushes(left, lease, until)?;
     }
-    Ok(Claim { lease, until, reminders, retries, tests })
+    let onward = reminders.last().filter(|_| left == 0).and_then(Place::of);
+    Ok(Claim { lease, until, onward, reminders, retries, tests })
 }
 
 /// Puts reminders and test pushes whose lease has run out back into the queue, and ends the tests that are of

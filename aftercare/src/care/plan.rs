@@ -50,6 +50,7 @@ pub(super) fn write(
     }
     tx.save_reminders(&rows)?;
     case.patient.plan_version = tx.bump_plan_version(case.patient.id)?;
+    case.patient.updated_at = tx.now();
     let expired = rows.iter().filter(|row| row.state == ReminderState::Expired);
     let failed = expired.map(|row| Happening::failed(row.patient_id, row.id, row.reason));
     tell(tx, &failed.collect::<Vec<_>>())?;

@@ -3,7 +3,7 @@
 //! The pool is ours because a unit of work needs little: at most so many at once, in order of
 //! arrival, a new connection made by whoever needs it (so that a failure comes back at once and
 //! typed, not as a pool's timeout), and no query spent on asking whether an idle connection still
-//! lives: `BEGIN` finds out.
+//! lives: `BEGIN`, or a question without one, finds out.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -166,8 +166,9 @@ impl Pool {
         self.first(|conn| conn.begin(access)).map(|(conn, ())| conn)
     }
 
-    /// The first connection that answers, an idle one if there is any, and what it says to this. One that was
-    /// idle may have died, and its server's last word come out as whatever error.
+    /// The first connection that answers, an idle one if there is any, and what it says to this, which opens a
+    /// transaction or needs none. One that was idle may have died, and its server's last word, in whatever
+    /// language, not be known as that: then a new one has the last word.
     pub(super) fn first<T>(
         &self,
         mut ask: impl FnMut(&mut Conn) -> Result<T, StoreError>,
@@ -175,8 +176,12 @@ impl Pool {
         while let Some(mut conn) = self.take() {
             match ask(&mut conn) {
                 Ok(said) => return Ok((conn, said)),
-                Err(StoreError::Unavailable(_) | StoreError::Internal(_)) => {}
-                Err(refused) => return Err(refused),
+                Err(StoreError::Unavailable(_)) => {}
+                Err(StoreError::Internal(_)) => break,
+                Err(refused) => {
+                    self.put(conn);
+                    return Err(refused);
+                }
             }
         }
         let mut conn = self.source.connect()?;

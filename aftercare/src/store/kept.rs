@@ -2,8 +2,8 @@
 //!
 //! Diesel keeps a prepared statement when it can see that its text is always the same. It cannot see that of
 //! SQL that is written out, nor of a list of values, and prepares those anew each time: a quarter of all that
-//! an embedded database had to do. PostgreSQL takes a list as one array, so that its text is the same however
-//! long it is.
+//! an embedded database had to do. PostgreSQL takes a list as one array, so that the text of a query by it is the
+//! same however long it is; rows that are inserted together are not a list.
 
 use diesel::RunQueryDsl;
 use diesel::backend::Backend;
@@ -45,7 +45,7 @@ pub(super) trait Keep: Sized {
         Kept { query: self, kept: ByWhom { sqlite: values.len() <= FEW, postgres: true } }
     }
 
-    /// Its text hangs on how many rows these are.
+    /// Its text hangs on how many rows these are, PostgreSQL's too.
     fn kept_for_rows<T>(self, rows: &[T]) -> Kept<Self> {
         let few = rows.len() <= FEW;
         Kept { query: self, kept: ByWhom { sqlite: few, postgres: few } }

@@ -2,8 +2,8 @@
 //!
 //! A unit of work is a closure over one open transaction ([`Tx`]): [`Store::write`] commits it when
 //! the closure returns `Ok` and rolls it back otherwise, [`Store::read`] gives it one consistent
-//! snapshot. The queries are methods of [`Tx`], one file for each aggregate. No network call and no
-//! `await` happens inside a transaction.
+//! snapshot; a single question needs none ([`Store::look`]). The queries are methods of [`Tx`], one file
+//! for each aggregate. No network call and no `await` happens inside a transaction.
 //!
 //! Personal text leaves this module opened and enters it plain; the tables hold it sealed
 //! ([`crate::seal`]). Times are the ones of [`Tx::now`], fixed when the transaction began, so that
@@ -93,7 +93,7 @@ pub use intake::Intake;
 pub use patients::{Patient, PatientsOf, Preferences};
 pub use protocol_moves::ProtocolMove;
 pub use protocols::ProtocolRecord;
-pub use queue::{Completion, Outcome};
+pub use queue::{Completion, Outcome, Place};
 pub use receipts::{Receipt, ReceiptKind};
 pub use reminders::Reminder;
 pub use rotation::{Replacement, Rewrapped};
@@ -255,7 +255,8 @@ impl Store {
     }
 
     /// Asks one question of one statement, which needs no transaction around it: a third of the way of
-    /// [`Store::read`]. It writes nothing, and may be asked twice where a connection turns out to have died.
+    /// [`Store::read`]. It must write nothing, which nobody checks here, and may be asked twice where a
+    /// connection turns out to have died.
     ///
     /// # Errors
     /// Those of the question, and those of the store.

@@ -113,13 +113,13 @@ impl BlockOn for Driver {
     fn block_on<F: Future>(&self, work: F) -> F::Output {
         match &self.0 {
             Some(runtime) => runtime.block_on(work),
-            None => unreachable!("a driver lives as long as its connection"),
+            None => unreachable!("connections are made by Server::connect"),
         }
     }
 
     /// Diesel asks for it without saying which connection it is for.
     fn get_runtime() -> Self {
-        Self(MADE.take().and_then(|mut made| made.0.take()))
+        MADE.take().unwrap_or(Self(None))
     }
 }
 

@@ -106,16 +106,11 @@ impl Tx<'_> {
         clinic: ClinicId,
         slug: &str,
     ) -> Result<Option<ProtocolRecord>, StoreError> {
-        with_conn!(self, |c| protocols::table
-            .filter(protocols::slug.eq(slug))
-            .filter(protocols::clinic_id.is_null().or(protocols::clinic_id.eq(Some(clinic))))
-            .order((protocols::clinic_id.is_null(), protocols::version.desc()))
-            .select(ProtocolRecord::as_select())
-            .first(c)
-            .optional())
+        let id = self.latest_protocol_id(clinic, slug)?;
+        id.map_or(Ok(None), |id| self.protocol(id))
     }
 
-    /// The id of [`Tx::latest_protocol`]: the document is read once for all.
+    /// The id of [`Tx::latest_protocol`], for whoever knows the document.
     ///
     /// # Errors
     /// When the database refuses.

@@ -36,6 +36,30 @@ pub struct Completion {
     pub said: Option<Said>,
 }
 
+/// A place in the queue: a reminder's, while it was planned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    at: Timestamp,
+    id: ReminderId,
+}
+
+impl Place {
+    /// Before all: nothing is due before 2000.
+    const BEGINNING: Self = Self { at: Timestamp::UNIX_EPOCH, id: ReminderId(uuid::Uuid::nil()) };
+
+    /// Where a reminder stood that was claimed.
+    #[must_use]
+    pub fn of(claimed: &Reminder) -> Option<Self> {
+        Some(Self { at: claimed.attempt_at?, id: claimed.id })
+    }
+
+    /// When the queue was to look at it.
+    #[must_use]
+    pub fn at(&self) -> Timestamp {
+        self.at
+    }
+}
+
 /// The ways a claim ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -99,25 +123,30 @@ impl Tx<'_> {
     /// first, until `lease_until`. Paused clinics' wait. On PostgreSQL, claimers pass by what others are
     /// claiming or re-planning at the moment.
     ///
+    /// Behind `place` only, if one is given. What was claimed leaves a dead entry in the queue's index, which
+    /// stays as long as anybody's snapshot is older: each claim from the beginning goes through all of them.
+    ///
     /// # Errors
     /// When the database refuses.
     pub fn claim_due(
         &mut self,
         limit: i64,
+        place: Option<Place>,
         lease: LeaseId,
         lease_until: Timestamp,
     ) -> Result<Vec<Reminder>, StoreError> {
         self.follow_the_index()?;
         let now = At(self.now);
+        let Place { at, id } = place.unwrap_or(Place::BEGINNING);
         // Materialised, so that the rows are locked once and no more of them than the limit.
         let sql = format!(
             "WITH due AS MATERIALIZED (
                 SELECT id FROM reminders
-                WHERE state = 'planned' AND attempt_at <= $1
+                WHERE state = 'planned' AND attempt_at <= $1 AND (attempt_at, id) > ($2, $3)
                   AND clinic_id NOT IN (SELECT id FROM clinics WHERE paused)
                   AND NOT EXISTS (SELECT 1 FROM server WHERE sending_paused)
-                ORDER BY attempt_at, id LIMIT $2 {lock})
-             UPDATE reminders SET state = 'claimed', lease_id = $3, leased_until = $4,
+                ORDER BY attempt_at, id LIMIT $4 {lock})
+             UPDATE reminders SET state = 'claimed', lease_id = $5, leased_until = $6,
                 attempts = attempts + 1, updated_at = $1
              WHERE id IN (SELECT id FROM due)
              RETURNING *",
@@ -125,6 +154,8 @@ impl Tx<'_> {
         );
         let mut claimed: Vec<Reminder> = with_conn!(self, |c| sql_query(&sql)
             .bind::<Instant, _>(now)
+            .bind::<Instant, _>(At(at))
+            .bind::<Id, _>(id)
             .bind::<BigInt, _>(limit)
             .bind::<Id, _>(lease)
             .bind::<Instant, _>(At(lease_until))

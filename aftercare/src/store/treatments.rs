@@ -11,6 +11,7 @@ use super::patients::Patient;
 use super::schema::{patients, treatments};
 use super::sql::{At, Json, MaybeAt};
 use super::{BATCH, StoreError, Tx, with_conn};
+use crate::clock::to_micros;
 use crate::ids::{ClinicId, PatientId, ProtocolId, TreatmentId};
 use crate::protocol::Area;
 use crate::seal::{DataKey, Digest, MasterKey, Place};
@@ -215,7 +216,7 @@ impl Tx<'_> {
         self.master.index("treatments.content", &[content])
     }
 
-    /// A session as it would be recorded now; nothing is written.
+    /// A session as it would be recorded now, to the microsecond; nothing is written.
     #[must_use]
     pub fn draft_treatment(&self, patient: &Patient, new: NewTreatment) -> Treatment {
         Treatment {
@@ -226,11 +227,11 @@ impl Tx<'_> {
             event_id: new.event_id,
             content_hash: new.content_hash,
             protocol_id: new.protocol_id,
-            completed_at: new.completed_at,
+            completed_at: to_micros(new.completed_at),
             time_zone: new.time_zone,
             areas: new.areas,
             state: TreatmentState::Active,
-            next_session_at: new.next_session_at,
+            next_session_at: new.next_session_at.map(to_micros),
             metadata: new.metadata,
             recorded_at: self.now,
             voided_at: None,

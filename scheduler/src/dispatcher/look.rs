@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aftercare::care::dispatch::{self, Claim, Decision, Job, Settled, Verdict};
+use aftercare::care::dispatch::{self, Claim, Decision, Job, Next, Settled, Verdict};
 use aftercare::ids::LeaseId;
-use aftercare::store::StoreError;
+use aftercare::store::{Place, StoreError, Tx};
 use futures_util::FutureExt as _;
 use jiff::SignedDuration;
 use tokio::time::Instant;
@@ -29,6 +29,8 @@ struct Scene {
     idle: bool,
     /// Whether leases that ran out are to be taken back.
     reclaim: bool,
+    /// Where the last claim ended, if there was probably more behind it.
+    behind: Option<Place>,
 }
 
 /// What a look at the tables brought.
@@ -40,6 +42,8 @@ pub(super) struct Looked {
     alarm: Option<Instant>,
     /// Whether there is probably more.
     more: bool,
+    /// Behind what that is, as far as is known.
+    onward: Option<Place>,
     /// Whether due work was left where it is because sending is paused.
     paused: bool,
     /// Whether due work was left where it is until the message that is under way has come back.
@@ -68,7 +72,9 @@ impl Dispatcher {
             run.reclaim_at = now + RECLAIM_EVERY;
         }
         let room = most.saturating_sub(run.sending.len());
-        let scene = Scene { room, idle: run.sending.is_empty(), reclaim };
+        // What came due further ahead meanwhile waits no longer than a lease that ran out.
+        let behind = run.onward.take().filter(|_| !reclaim);
+        let scene = Scene { room, idle: run.sending.is_empty(), reclaim, behind };
         run.looking = Some(self.look(scene).boxed());
     }
 
@@ -88,7 +94,10 @@ impl Dispatcher {
             looked.reclaimed = self.store.write(dispatch::reclaim).await?;
         }
         let may_send = self.may_send().await;
-        let next = self.store.read(dispatch::next_attempt).await?;
+        let next = match scene.behind {
+            Some(place) => Next { reminder: Some(place.at()), test: None },
+            None => self.store.read(dispatch::next_attempt).await?,
+        };
         let now = self.env().now();
         let wait = next.first().map(|at| at.duration_since(now));
         self.status.lag(next.reminder.map_or(0.0, |at| now.duration_since(at).as_secs_f64()));
@@ -103,9 +112,10 @@ impl Dispatcher {
             Some(_) if probing && !scene.idle => looked.probing = true,
             Some(_) => {
                 let limit = if probing { 1 } else { self.limits.batch.min(scene.room) };
-                self.claim(looked, limit).await?;
+                self.claim(looked, limit, scene.behind).await?;
                 // Due, and yet nothing to claim: another worker holds it. The heartbeat returns.
-                looked.more = looked.claimed.is_some() && !probing;
+                let found = looked.claimed.is_some() || scene.behind.is_some();
+                looked.more = found && !probing;
             }
         }
         self.status.ran(now);
@@ -132,11 +142,18 @@ impl Dispatcher {
         false
     }
 
-    async fn claim(&self, looked: &mut Looked, limit: usize) -> Result<(), StoreError> {
+    async fn claim(
+        &self,
+        looked: &mut Looked,
+        limit: usize,
+        behind: Option<Place>,
+    ) -> Result<(), StoreError> {
         let began = Instant::now();
         let lease: LeaseId = self.env().id();
         let length = SignedDuration::try_from(self.limits.lease).unwrap_or_default();
-        let claim = self.store.write(move |tx| dispatch::claim(tx, lease, length, limit)).await?;
+        let claim = move |tx: &mut Tx<'_>| dispatch::claim_behind(tx, lease, length, limit, behind);
+        let claim = self.store.write(claim).await?;
+        looked.onward = claim.onward;
         if claim.is_empty() {
             return Ok(());
         }
@@ -188,6 +205,7 @@ impl Dispatcher {
         run.summary.reclaimed += looked.reclaimed;
         run.summary.paused |= looked.paused;
         run.alarm = looked.alarm.or(run.alarm);
+        run.onward = looked.onward;
         run.look |= looked.more || (looked.probing && run.sending.is_empty());
         if let Some(claimed) = looked.claimed {
             metrics::claimed(claimed.jobs.len());

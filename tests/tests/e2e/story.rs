@@ -52,6 +52,28 @@ async fn a_void_between_claim_and_send_stops_the_send(bed: Bed) {
     assert_eq!(stage.pushes(), []);
 }
 
+/// The answer is made of what was read before and written since; it must be what a look then shows: of a patient
+/// who is new, who moves with the event, and whose earlier session comes later.
+async fn the_answer_is_what_is_kept(bed: Bed) {
+    let stage = Stage::set(bed).await;
+    for (event, completed_at, zone) in [
+        ("visit-1", "2026-11-22T15:00:00.123456789Z", "Europe/Lisbon"),
+        ("visit-2", "2026-11-22T15:35:00Z", "Asia/Kathmandu"),
+        ("visit-0", "2026-10-20T10:00:00Z", "America/New_York"),
+    ] {
+        let mut event = done(event, "ana", stage.now());
+        event.as_object_mut().unwrap().remove("patient_ref");
+        event["patient"] = json!({"ref": "ana", "time_zone": zone});
+        event["completed_at"] = json!(completed_at);
+        let told = stage.post(&event).await.expect(201);
+        let path = format!("/v1/treatments/{}", told["treatment"]["id"].as_str().unwrap());
+        let kept = stage.clinic("GET", &path, Body::None).await.expect(200);
+        for (part, value) in kept.as_object().unwrap() {
+            assert_eq!(told[part], *value, "{part} of {event}");
+        }
+    }
+}
+
 async fn a_dry_run_leaves_nothing(bed: Bed) {
     let stage = Stage::set(bed).await;
     let mut event = done("visit-1", "ana", stage.now());
@@ -162,6 +184,7 @@ async fn a_scalp_is_not_told_about_faces(bed: Bed) {
 on_both_engines!(
     a_voided_treatment_sends_nothing_more,
     a_void_between_claim_and_send_stops_the_send,
+    the_answer_is_what_is_kept,
     a_dry_run_leaves_nothing,
     the_same_event_again_changes_nothing,
     a_late_event_says_at_once_what_still_holds,

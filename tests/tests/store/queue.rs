@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use aftercare::ids::{LeaseId, ReminderId};
 use aftercare::planner::{Reason, ReminderState};
-use aftercare::store::{Completion, Outcome, Reminder, Store, StoreError};
+use aftercare::store::{Completion, Outcome, Place, Reminder, Store, StoreError, Tx};
 use aftercare_tests::bed::Bed;
 use aftercare_tests::on_both_engines;
 use futures_util::future::join_all;
@@ -17,7 +17,7 @@ async fn claim(store: &Store, limit: i64) -> (LeaseId, Vec<Reminder>) {
         .write(move |tx| {
             let lease: LeaseId = tx.env().id();
             let until = tx.now() + MINUTE;
-            Ok::<_, StoreError>((lease, tx.claim_due(limit, lease, until)?))
+            Ok::<_, StoreError>((lease, tx.claim_due(limit, None, lease, until)?))
         })
         .await
         .unwrap()
@@ -188,6 +188,32 @@ async fn a_cancelled_claim_is_not_completed(bed: Bed) {
     assert_eq!(complete(&bed.store, lease, sent(&claimed, bed.now())).await, []);
 }
 
+async fn a_claim_goes_on_where_another_ended(bed: Bed) {
+    due_reminders(&bed.store, 5).await;
+    let claim = async |place| {
+        let claim = move |tx: &mut Tx<'_>| {
+            let (lease, until) = (tx.env().id(), tx.now() + MINUTE);
+            tx.claim_due(2, place, lease, until)
+        };
+        bed.store.write::<_, StoreError, _>(claim).await.unwrap()
+    };
+    let end = |claimed: &[Reminder]| claimed.last().and_then(Place::of);
+    let first = claim(None).await;
+    let now = bed.now();
+    bed.clock.set(now - HOUR);
+    due_reminders(&bed.store, 1).await;
+    bed.clock.set(now);
+    let second = claim(end(&first)).await;
+    assert_eq!((first.len(), second.len()), (2, 2));
+    assert!(first[1].id < second[0].id, "all of them were due at one moment");
+    let third = claim(end(&second)).await;
+    assert_eq!(third.len(), 1);
+    assert_eq!(claim(end(&third)).await, []);
+    let earlier = claim(None).await;
+    assert_eq!(earlier.len(), 1);
+    assert!(earlier[0].due_at < first[0].due_at);
+}
+
 async fn paused_clinics_wait(bed: Bed) {
     let (clinic, _) = due_reminders(&bed.store, 3).await;
     let id = clinic.id;
@@ -244,6 +270,7 @@ on_both_engines!(
     many_are_completed_at_once,
     whoever_lost_the_lease_writes_nothing,
     a_cancelled_claim_is_not_completed,
+    a_claim_goes_on_where_another_ended,
     paused_clinics_wait,
     all_wait_also_who_comes_later_and_who_is_paused_alone_goes_on_waiting,
     planners_and_completers_do_not_deadlock,

@@ -30,7 +30,7 @@ async fn with_retries(bed: &Bed) -> (ReminderId, Vec<DeliveryId>) {
     bed.store
         .write(|tx| {
             let (lease, until) = (tx.env().id(), tx.now() + MINUTE);
-            let [of] = tx.claim_due(1, lease, until)?.try_into().unwrap();
+            let [of] = tx.claim_due(1, None, lease, until)?.try_into().unwrap();
             let now = tx.now();
             let retry = |at| delivery(tx, &of, Some(at));
             let rows = [retry(now + 2 * MINUTE), retry(now + MINUTE), retry(now + HOUR)];
