@@ -25,6 +25,9 @@ use crate::store::{
     TestPush, Tx,
 };
 
+/// Reminders that are shelved, or come back, at once: about a tenth of a second's work for PostgreSQL.
+const SHELVED: i64 = 2_000;
+
 /// Due work under a lease, not looked at again yet.
 #[derive(Debug, Clone)]
 pub struct Claim {
@@ -396,15 +399,28 @@ pub fn claim_behind(
     Ok(Claim { lease, until, onward, reminders, retries, tests })
 }
 
+/// What the queues were put in order by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reclaimed {
+    /// Claims whose lease had run out.
+    pub leases: usize,
+    /// Whether more is to be shelved, or taken from the shelf, than was.
+    pub unfinished: bool,
+}
+
 /// Puts reminders and test pushes whose lease has run out back into the queue, and ends the tests that are of
-/// no use any more; gives how many were put back.
+/// no use any more. Takes reminders of paused clinics out of it, and puts those back whose clinics go on: some
+/// thousands at once.
 ///
 /// # Errors
 /// The store's.
-pub fn reclaim(tx: &mut Tx<'_>) -> Result<usize, StoreError> {
-    let released = tx.release_expired_leases()? + tx.release_expired_test_leases()?;
+pub fn reclaim(tx: &mut Tx<'_>) -> Result<Reclaimed, StoreError> {
+    let leases = tx.release_expired_leases()? + tx.release_expired_test_leases()?;
     tx.expire_test_pushes()?;
-    Ok(released)
+    let moved =
+        if tx.minds_shelf()? { [tx.unshelve(SHELVED)?, tx.shelve(SHELVED)?] } else { [0, 0] };
+    let all = |moved: usize| i64::try_from(moved).is_ok_and(|moved| moved == SHELVED);
+    Ok(Reclaimed { leases, unfinished: moved.into_iter().any(all) })
 }
 
 /// When the queues have work next: `None` when they have none, past when it is due already.

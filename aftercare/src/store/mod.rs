@@ -47,6 +47,7 @@ mod schema;
 mod server;
 mod session_dues;
 mod sessions;
+mod shelf;
 mod signing_keys;
 mod signing_secrets;
 mod snoozes;

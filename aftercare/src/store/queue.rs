@@ -142,7 +142,8 @@ impl Tx<'_> {
         let sql = format!(
             "WITH due AS MATERIALIZED (
                 SELECT id FROM reminders
-                WHERE state = 'planned' AND attempt_at <= $1 AND (attempt_at, id) > ($2, $3)
+                WHERE state = 'planned' AND NOT shelved
+                  AND attempt_at <= $1 AND (attempt_at, id) > ($2, $3)
                   AND clinic_id NOT IN (SELECT id FROM clinics WHERE paused)
                   AND NOT EXISTS (SELECT 1 FROM server WHERE sending_paused)
                 ORDER BY attempt_at, id LIMIT $4 {lock})
@@ -165,11 +166,14 @@ impl Tx<'_> {
         Ok(claimed)
     }
 
-    /// Keeps PostgreSQL from sorting all that is due to find the first few: its statistics of a queue
-    /// are always old. Holds until this transaction ends.
+    /// Keeps PostgreSQL from sorting all that is due to find the first few, and from reading whole tables to join
+    /// them: its statistics of a queue are always old. Holds until this transaction ends.
     pub(super) fn follow_the_index(&mut self) -> Result<(), StoreError> {
         if let Conn::Pg(c) = &mut *self.conn {
-            let set = c.batch_execute("SET LOCAL enable_sort = off");
+            let set = c.batch_execute(
+                "SET LOCAL enable_sort = off; SET LOCAL enable_hashjoin = off;
+                 SET LOCAL enable_mergejoin = off",
+            );
             set.map_err(|error| self.refused(error))?;
         }
         Ok(())
@@ -271,7 +275,7 @@ impl Tx<'_> {
 
     fn first_attempt_at(&mut self) -> Result<Option<Timestamp>, StoreError> {
         const FIRST: &str = "SELECT attempt_at AS next FROM reminders
-             WHERE state = 'planned'
+             WHERE state = 'planned' AND NOT shelved
                AND clinic_id NOT IN (SELECT id FROM clinics WHERE paused)
                AND NOT EXISTS (SELECT 1 FROM server WHERE sending_paused)
              ORDER BY attempt_at, id LIMIT 1";

@@ -107,6 +107,7 @@ macro_rules! saving {
                 reminders::updated_at.eq(excluded(reminders::updated_at)),
                 reminders::snoozed_until.eq(excluded(reminders::snoozed_until)),
                 reminders::said.eq(excluded(reminders::said)),
+                reminders::shelved.eq(false),
             ))
     };
 }

@@ -200,7 +200,7 @@ table! {
 }
 
 table! {
-    use diesel::sql_types::{Integer, Nullable, Text};
+    use diesel::sql_types::{Bool, Integer, Nullable, Text};
     use crate::store::sql::{Doc, Id, Instant};
     reminders (id) {
         id -> Id,
@@ -222,6 +222,7 @@ table! {
         updated_at -> Instant,
         said -> Nullable<Doc>,
         snoozed_until -> Nullable<Instant>,
+        shelved -> Bool,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aftercare::care::dispatch::{self, Claim, Decision, Job, Next, Settled, Verdict};
+use aftercare::care::dispatch::{self, Claim, Decision, Job, Next, Reclaimed, Settled, Verdict};
 use aftercare::ids::LeaseId;
 use aftercare::store::{Place, StoreError, Tx};
 use futures_util::FutureExt as _;
@@ -36,7 +36,7 @@ struct Scene {
 /// What a look at the tables brought.
 #[derive(Default)]
 pub(super) struct Looked {
-    reclaimed: usize,
+    reclaimed: Reclaimed,
     claimed: Option<Claimed>,
     /// When something is due next.
     alarm: Option<Instant>,
@@ -55,6 +55,13 @@ pub(super) struct Looked {
 struct Claimed {
     jobs: Vec<Job>,
     lease_end: LeaseEnd,
+}
+
+impl Claimed {
+    /// Whether a message of it goes to FCM.
+    fn any_leaves(&self) -> bool {
+        self.jobs.iter().any(|job| matches!(job.decision, Decision::Send(_)))
+    }
 }
 
 impl Dispatcher {
@@ -115,7 +122,8 @@ impl Dispatcher {
                 self.claim(looked, limit, scene.behind).await?;
                 // Due, and yet nothing to claim: another worker holds it. The heartbeat returns.
                 let found = looked.claimed.is_some() || scene.behind.is_some();
-                looked.more = found && !probing;
+                let probed = probing && looked.claimed.as_ref().is_some_and(Claimed::any_leaves);
+                looked.more = found && !probed;
             }
         }
         self.status.ran(now);
@@ -198,14 +206,18 @@ impl Dispatcher {
     /// # Errors
     /// What kept it from looking further.
     pub(super) fn looked(&self, run: &mut Run<'_>, looked: Looked) -> Result<(), StoreError> {
-        if looked.reclaimed > 0 {
-            tracing::warn!(rows = looked.reclaimed, "took back claims whose lease ran out");
-            metrics::reclaimed(looked.reclaimed);
+        let Reclaimed { leases, unfinished } = looked.reclaimed;
+        if leases > 0 {
+            tracing::warn!(rows = leases, "took back claims whose lease ran out");
+            metrics::reclaimed(leases);
         }
-        run.summary.reclaimed += looked.reclaimed;
+        run.summary.reclaimed += leases;
         run.summary.paused |= looked.paused;
         run.alarm = looked.alarm.or(run.alarm);
         run.onward = looked.onward;
+        if unfinished {
+            (run.look, run.reclaim_at) = (true, Instant::now());
+        }
         run.look |= looked.more || (looked.probing && run.sending.is_empty());
         if let Some(claimed) = looked.claimed {
             metrics::claimed(claimed.jobs.len());

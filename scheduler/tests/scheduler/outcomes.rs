@@ -125,6 +125,20 @@ async fn a_refused_credential_pauses_everything_and_loses_nothing() {
 }
 
 #[tokio::test]
+async fn what_went_stale_meanwhile_is_no_probe() {
+    let world = World::new().await;
+    let _stale = (world.treated("ana").await, world.treated("ben").await);
+    world.fault(FaultKind::Unauthenticated);
+    world.run_at(DUE).await;
+    world.fcm.clear_faults();
+    world.clock.set(at("2026-11-22T18:44:00Z"));
+    let eva = world.treated("eva").await;
+    let run = world.run_at("2026-11-22T19:00:00Z").await;
+    assert_eq!((run.tally.expired, run.tally.sent), (2, 1), "{run:?}");
+    assert_eq!(world.start_of(eva).await.state, ReminderState::Sent);
+}
+
+#[tokio::test]
 async fn a_token_endpoint_that_refuses_or_is_away_holds_claims_back() {
     for (kind, paused) in [(FaultKind::Unauthenticated, true), (FaultKind::Html503, false)] {
         let world = World::new().await;

@@ -221,9 +221,49 @@ async fn paused_clinics_wait(bed: Bed) {
     assert!(claim(&bed.store, 3).await.1.is_empty());
     let next = || bed.store.read(|tx| tx.next_attempt_at());
     assert_eq!(next().await.unwrap(), None);
+    let shelved = bed.store.write(|tx| Ok::<_, StoreError>([tx.shelve(2)?, tx.shelve(2)?]));
+    assert_eq!(shelved.await.unwrap(), [2, 1]);
+    assert_eq!(bed.store.write(|tx| tx.unshelve(9)).await.unwrap(), 0, "it is paused still");
     bed.store.write(move |tx| tx.set_paused(id, false)).await.unwrap();
+    assert_eq!(next().await.unwrap(), None);
+    let back = bed.store.write(|tx| Ok::<_, StoreError>([tx.unshelve(2)?, tx.unshelve(2)?]));
+    assert_eq!(back.await.unwrap(), [2, 1]);
     assert_eq!(next().await.unwrap(), Some(bed.now() - MINUTE));
     assert_eq!(claim(&bed.store, 3).await.1.len(), 3);
+}
+
+/// Of several clinics those on the shelf are nobody's concern, and come back each with its clinic; what is
+/// planned anew meanwhile is in the queue again.
+async fn what_is_shelved_comes_back_with_its_clinic(bed: Bed) {
+    let mut clinics = Vec::new();
+    for due in [3, 1, 2, 2] {
+        clinics.push(due_reminders(&bed.store, due).await.0.id);
+    }
+    let pause = |clinic, paused| bed.store.write(move |tx| tx.set_paused(clinic, paused));
+    assert!(!bed.store.read(|tx| tx.minds_shelf()).await.unwrap());
+    for clinic in &clinics[..3] {
+        pause(*clinic, true).await.unwrap();
+    }
+    assert!(bed.store.read(|tx| tx.minds_shelf()).await.unwrap());
+    assert_eq!(bed.store.write(|tx| tx.shelve(9)).await.unwrap(), 6);
+    assert_eq!(bed.store.write(|tx| tx.shelve(9)).await.unwrap(), 0);
+    let (_, claimed) = claim(&bed.store, 9).await;
+    assert_eq!(claimed.len(), 2);
+    assert!(claimed.iter().all(|reminder| reminder.clinic_id == clinics[3]));
+    pause(clinics[2], false).await.unwrap();
+    assert_eq!(bed.store.write(|tx| tx.unshelve(9)).await.unwrap(), 2);
+    let (_, claimed) = claim(&bed.store, 9).await;
+    assert_eq!(claimed.len(), 2);
+    assert!(claimed.iter().all(|reminder| reminder.clinic_id == clinics[2]));
+    let planned_anew = clinics[0];
+    let shelved_again = bed.store.write(move |tx| {
+        let of = tx.unheard_reminders(planned_anew, tx.now(), None, 9)?;
+        let patient = tx.lock_patient(of[0].patient_id)?.unwrap().id;
+        let rows = tx.lock_reminders(patient)?;
+        tx.save_reminders(&rows)?;
+        tx.shelve(9)
+    });
+    assert_eq!(shelved_again.await.unwrap(), 3);
 }
 
 async fn all_wait_also_who_comes_later_and_who_is_paused_alone_goes_on_waiting(bed: Bed) {
@@ -272,6 +312,7 @@ on_both_engines!(
     a_cancelled_claim_is_not_completed,
     a_claim_goes_on_where_another_ended,
     paused_clinics_wait,
+    what_is_shelved_comes_back_with_its_clinic,
     all_wait_also_who_comes_later_and_who_is_paused_alone_goes_on_waiting,
     planners_and_completers_do_not_deadlock,
 );
