@@ -404,7 +404,7 @@ pub fn claim_behind(
 pub struct Reclaimed {
     /// Claims whose lease had run out.
     pub leases: usize,
-    /// Whether more is to be shelved, or taken from the shelf, than was.
+    /// Whether there is probably more to be shelved, or to come back.
     pub unfinished: bool,
 }
 
@@ -417,10 +417,11 @@ pub struct Reclaimed {
 pub fn reclaim(tx: &mut Tx<'_>) -> Result<Reclaimed, StoreError> {
     let leases = tx.release_expired_leases()? + tx.release_expired_test_leases()?;
     tx.expire_test_pushes()?;
-    let moved =
-        if tx.minds_shelf()? { [tx.unshelve(SHELVED)?, tx.shelve(SHELVED)?] } else { [0, 0] };
-    let all = |moved: usize| i64::try_from(moved).is_ok_and(|moved| moved == SHELVED);
-    Ok(Reclaimed { leases, unfinished: moved.into_iter().any(all) })
+    let unfinished = tx.minds_shelf()? && {
+        let (back, shelved) = (tx.unshelve(SHELVED)?, tx.shelve(SHELVED)?);
+        back > 0 || i64::try_from(shelved).is_ok_and(|shelved| shelved == SHELVED)
+    };
+    Ok(Reclaimed { leases, unfinished })
 }
 
 /// When the queues have work next: `None` when they have none, past when it is due already.

@@ -49,8 +49,8 @@ impl Tx<'_> {
         with_conn!(self, |c| sql_query(&sql).bind::<BigInt, _>(most).execute(c))
     }
 
-    /// Puts up to `most` reminders back into the queue whose clinics go on, of each clinic the most overdue
-    /// first; gives how many they were.
+    /// Puts up to `most` reminders of one clinic that goes on back into the queue, the most overdue first; gives
+    /// how many they were: none if there is no such clinic.
     ///
     /// # Errors
     /// When the database refuses.
@@ -65,12 +65,12 @@ impl Tx<'_> {
                         ORDER BY r.clinic_id LIMIT 1)
                 FROM shelf WHERE clinic IS NOT NULL),
              back AS MATERIALIZED (
-                SELECT r.id FROM shelf CROSS JOIN reminders r
-                WHERE r.clinic_id = clinic AND r.shelved
-                  AND clinic NOT IN (SELECT id FROM clinics WHERE paused)
-                ORDER BY r.clinic_id, r.attempt_at LIMIT $1 {lock})
+                SELECT id FROM reminders
+                WHERE shelved AND clinic_id = (SELECT clinic FROM shelf
+                    WHERE clinic NOT IN (SELECT id FROM clinics WHERE paused) LIMIT 1)
+                ORDER BY attempt_at LIMIT $1 {lock})
              UPDATE reminders SET shelved = false WHERE id IN (SELECT id FROM back)",
-            lock = self.lock_clause("FOR UPDATE OF r SKIP LOCKED"),
+            lock = self.lock_clause("FOR UPDATE SKIP LOCKED"),
         );
         with_conn!(self, |c| sql_query(&sql).bind::<BigInt, _>(most).execute(c))
     }

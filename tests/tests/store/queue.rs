@@ -250,11 +250,17 @@ async fn what_is_shelved_comes_back_with_its_clinic(bed: Bed) {
     let (_, claimed) = claim(&bed.store, 9).await;
     assert_eq!(claimed.len(), 2);
     assert!(claimed.iter().all(|reminder| reminder.clinic_id == clinics[3]));
+    pause(clinics[1], false).await.unwrap();
     pause(clinics[2], false).await.unwrap();
-    assert_eq!(bed.store.write(|tx| tx.unshelve(9)).await.unwrap(), 2);
+    let unshelve = |tx: &mut Tx<'_>| -> Result<_, StoreError> {
+        let mut back = [tx.unshelve(9)?, tx.unshelve(9)?, tx.unshelve(9)?];
+        back.sort_unstable();
+        Ok(back)
+    };
+    assert_eq!(bed.store.write(unshelve).await.unwrap(), [0, 1, 2], "clinic by clinic");
     let (_, claimed) = claim(&bed.store, 9).await;
-    assert_eq!(claimed.len(), 2);
-    assert!(claimed.iter().all(|reminder| reminder.clinic_id == clinics[2]));
+    assert_eq!(claimed.len(), 3);
+    assert!(claimed.iter().all(|reminder| clinics[1..3].contains(&reminder.clinic_id)));
     let planned_anew = clinics[0];
     let shelved_again = bed.store.write(move |tx| {
         let of = tx.unheard_reminders(planned_anew, tx.now(), None, 9)?;
