@@ -97,6 +97,8 @@ struct Run<'d> {
     /// When the next attempt is due.
     alarm: Option<Instant>,
     reclaim_at: Instant,
+    /// Whether putting the queues in order is to go on at once.
+    unfinished: bool,
 }
 
 impl Run<'_> {
@@ -113,6 +115,7 @@ impl Run<'_> {
             onward: None,
             alarm: None,
             reclaim_at: Instant::now(),
+            unfinished: false,
         }
     }
 

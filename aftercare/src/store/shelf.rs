@@ -34,14 +34,15 @@ impl Tx<'_> {
     /// When the database refuses.
     pub fn shelve(&mut self, most: i64) -> Result<usize, StoreError> {
         self.follow_the_index()?;
-        // Others' reminders are not locked: claims would pass them by.
+        // Others' reminders are not locked: claims would pass them by. What is looked at again under the lock is
+        // put so that no engine thinks of joining by the queue's index.
         let sql = format!(
             "WITH head AS MATERIALIZED (
                 SELECT id, clinic_id FROM reminders WHERE state = 'planned' AND NOT shelved
                 ORDER BY attempt_at, id LIMIT $1),
              theirs AS MATERIALIZED (
                 SELECT r.id FROM head CROSS JOIN reminders r
-                WHERE r.id = head.id AND r.state = 'planned' AND NOT r.shelved
+                WHERE r.id = head.id AND CASE WHEN r.shelved THEN false ELSE r.state = 'planned' END
                   AND head.clinic_id IN (SELECT id FROM clinics WHERE paused) {lock})
              UPDATE reminders SET shelved = true WHERE id IN (SELECT id FROM theirs)",
             lock = self.lock_clause("FOR UPDATE OF r SKIP LOCKED"),
@@ -49,8 +50,8 @@ impl Tx<'_> {
         with_conn!(self, |c| sql_query(&sql).bind::<BigInt, _>(most).execute(c))
     }
 
-    /// Puts up to `most` reminders of one clinic that goes on back into the queue, the most overdue first; gives
-    /// how many they were: none if there is no such clinic.
+    /// Puts up to `most` reminders of one clinic that goes on back into the queue, the most overdue first: of the
+    /// clinic that has the most overdue one. Gives how many they were; none if there is no such clinic.
     ///
     /// # Errors
     /// When the database refuses.
@@ -67,7 +68,9 @@ impl Tx<'_> {
              back AS MATERIALIZED (
                 SELECT id FROM reminders
                 WHERE shelved AND clinic_id = (SELECT clinic FROM shelf
-                    WHERE clinic NOT IN (SELECT id FROM clinics WHERE paused) LIMIT 1)
+                    WHERE clinic IS NOT NULL AND clinic NOT IN (SELECT id FROM clinics WHERE paused)
+                    ORDER BY (SELECT r.attempt_at FROM reminders r WHERE r.shelved AND r.clinic_id = clinic
+                              ORDER BY r.attempt_at LIMIT 1) LIMIT 1)
                 ORDER BY attempt_at LIMIT $1 {lock})
              UPDATE reminders SET shelved = false WHERE id IN (SELECT id FROM back)",
             lock = self.lock_clause("FOR UPDATE SKIP LOCKED"),

@@ -27,7 +27,7 @@ struct Scene {
     room: usize,
     /// Whether none was.
     idle: bool,
-    /// Whether leases that ran out are to be taken back.
+    /// Whether the queues are to be put in order.
     reclaim: bool,
     /// Where the last claim ended, if there was probably more behind it.
     behind: Option<Place>,
@@ -74,13 +74,14 @@ impl Dispatcher {
         }
         run.look = false;
         let now = Instant::now();
-        let reclaim = now >= run.reclaim_at;
-        if reclaim {
+        let in_turn = now >= run.reclaim_at;
+        if in_turn {
             run.reclaim_at = now + RECLAIM_EVERY;
         }
+        let reclaim = in_turn || std::mem::take(&mut run.unfinished);
         let room = most.saturating_sub(run.sending.len());
         // What came due further ahead meanwhile waits no longer than a lease that ran out.
-        let behind = run.onward.take().filter(|_| !reclaim);
+        let behind = run.onward.take().filter(|_| !in_turn);
         let scene = Scene { room, idle: run.sending.is_empty(), reclaim, behind };
         run.looking = Some(self.look(scene).boxed());
     }
@@ -215,9 +216,8 @@ impl Dispatcher {
         run.summary.paused |= looked.paused;
         run.alarm = looked.alarm.or(run.alarm);
         run.onward = looked.onward;
-        if unfinished {
-            (run.look, run.reclaim_at) = (true, Instant::now());
-        }
+        run.unfinished |= unfinished;
+        run.look |= unfinished;
         run.look |= looked.more || (looked.probing && run.sending.is_empty());
         if let Some(claimed) = looked.claimed {
             metrics::claimed(claimed.jobs.len());
