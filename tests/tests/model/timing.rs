@@ -118,12 +118,21 @@ impl History {
     }
 
     /// A reminder waits in the queue when it is due, with nothing worthless in it, and not for a phone
-    /// that is there now. A step whose moment is still to come by a correction leaves it.
+    /// that is there now. A step whose moment is still to come leaves it by a correction, and when nothing is in it
+    /// any more that is due.
     fn queued_in(&self, one: &Candidate, now: Timestamp) -> Option<(&Key, &Row)> {
         let (name, row) = self.waits_in(&one.key, now)?;
         let member = row.member(&one.key)?;
         let postponed = one.nominal > now && member.nominal < one.nominal;
-        (row.due <= now && !postponed).then_some((name, row))
+        let led = one.nominal <= now || row.members.iter().any(|member| self.leads(member, now));
+        (row.due <= now && !postponed && led).then_some((name, row))
+    }
+
+    fn leads(&self, member: &Member, now: Timestamp) -> bool {
+        let (i, name) = &member.key;
+        let Some(step) = self.sessions[*i].step(name) else { return member.nominal <= now };
+        let nominal = self.moments(*i, step).map_or(member.nominal, |(at, _)| at);
+        member.nominal.max(nominal) <= now && self.still_wanted(*i, step).is_ok()
     }
 
     fn waits_in(&self, key: &Key, now: Timestamp) -> Option<(&Key, &Row)> {

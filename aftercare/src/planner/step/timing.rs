@@ -96,7 +96,8 @@ impl<'f> View<'f, '_> {
             .rows
             .get(&candidate.key)
             .filter(|row| self.queued(row))
-            .filter(|row| !is_postponed(row.member, candidate.nominal_at, now));
+            .filter(|row| !is_postponed(row.member, candidate.nominal_at, now))
+            .filter(|row| candidate.nominal_at <= now || self.is_led(row.standing));
         if let Some(row) = snoozed.or(queued) {
             candidate.due_at = row.standing.due_at;
             candidate.queued = Some(&row.standing.key);
@@ -158,6 +159,17 @@ impl<'f> View<'f, '_> {
             && standing.due_at <= self.now
             && !row.stale
             && !self.waited(standing)
+    }
+
+    /// Whether a step that is due by now is still wanted in it. Steps that come with it before their own moments
+    /// go back to those when it is not: its treatment was voided, say.
+    fn is_led(&self, standing: &Standing) -> bool {
+        standing.members.iter().any(|member| {
+            let step = self.chart.step(&member.key);
+            let moments = step.and_then(|(of, step)| self.chart.moments(of, step));
+            let nominal_at = moments.map_or(member.nominal_at, |(at, _)| at.max(member.nominal_at));
+            nominal_at <= self.now && self.chart.unwanted(&member.key).is_none()
+        })
     }
 
     /// Whether it waited for a device that is there now.
