@@ -118,21 +118,18 @@ impl History {
     }
 
     /// A reminder waits in the queue when it is due, with nothing worthless in it, and not for a phone
-    /// that is there now. A step whose moment is still to come leaves it by a correction, and when nothing is in it
-    /// any more that is due.
+    /// that is there now. A step whose moment is still to come leaves it by a correction, and when the first one,
+    /// with which it came ahead of its moment, is not wanted any more.
     fn queued_in(&self, one: &Candidate, now: Timestamp) -> Option<(&Key, &Row)> {
         let (name, row) = self.waits_in(&one.key, now)?;
         let member = row.member(&one.key)?;
         let postponed = one.nominal > now && member.nominal < one.nominal;
-        let led = one.nominal <= now || row.members.iter().any(|member| self.leads(member, now));
+        let (i, first) = &row.members[0].key;
+        let before = self.sessions[*i].step(first);
+        let led = one.nominal <= now
+            || row.members[0].key == one.key
+            || before.is_none_or(|step| self.still_wanted(*i, step).is_ok());
         (row.due <= now && !postponed && led).then_some((name, row))
-    }
-
-    fn leads(&self, member: &Member, now: Timestamp) -> bool {
-        let (i, name) = &member.key;
-        let Some(step) = self.sessions[*i].step(name) else { return member.nominal <= now };
-        let nominal = self.moments(*i, step).map_or(member.nominal, |(at, _)| at);
-        member.nominal.max(nominal) <= now && self.still_wanted(*i, step).is_ok()
     }
 
     fn waits_in(&self, key: &Key, now: Timestamp) -> Option<(&Key, &Row)> {

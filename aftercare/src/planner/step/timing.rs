@@ -97,7 +97,7 @@ impl<'f> View<'f, '_> {
             .get(&candidate.key)
             .filter(|row| self.queued(row))
             .filter(|row| !is_postponed(row.member, candidate.nominal_at, now))
-            .filter(|row| candidate.nominal_at <= now || self.is_led(row.standing));
+            .filter(|row| candidate.nominal_at <= now || self.is_led(row.standing, &candidate.key));
         if let Some(row) = snoozed.or(queued) {
             candidate.due_at = row.standing.due_at;
             candidate.queued = Some(&row.standing.key);
@@ -161,15 +161,11 @@ impl<'f> View<'f, '_> {
             && !self.waited(standing)
     }
 
-    /// Whether a step that is due by now is still wanted in it. Steps that come with it before their own moments
-    /// go back to those when it is not: its treatment was voided, say.
-    fn is_led(&self, standing: &Standing) -> bool {
-        standing.members.iter().any(|member| {
-            let step = self.chart.step(&member.key);
-            let moments = step.and_then(|(of, step)| self.chart.moments(of, step));
-            let nominal_at = moments.map_or(member.nominal_at, |(at, _)| at.max(member.nominal_at));
-            nominal_at <= self.now && self.chart.unwanted(&member.key).is_none()
-        })
+    /// Whether the first step of the reminder, which set its moment, is this one or still wanted. What comes with
+    /// it ahead of its own moment goes back to that when it is not: its treatment was voided, say.
+    fn is_led(&self, standing: &Standing, key: &Key) -> bool {
+        let first = standing.members.first().map(|member| &member.key);
+        first.is_none_or(|first| first == key || self.chart.unwanted(first).is_none())
     }
 
     /// Whether it waited for a device that is there now.
