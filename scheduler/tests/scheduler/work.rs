@@ -21,6 +21,7 @@ const LEASE: SignedDuration = SignedDuration::from_mins(1);
 on_both_engines!(
     a_worker_that_died_is_replaced_and_can_write_nothing_after,
     a_void_takes_a_claim_away,
+    a_phone_s_own_retry_waits_for_a_clock_that_was_set_back,
     withdrawn_consent_acts_in_the_last_moment,
     without_a_phone_a_reminder_waits_for_one,
     a_phone_registered_during_a_claim_is_not_overlooked,
@@ -88,6 +89,37 @@ async fn a_void_takes_a_claim_away(bed: Bed) {
     assert_eq!(world.start_of(ana).await.state, ReminderState::Cancelled);
     assert_eq!(world.run_after(secs(600)).await.claimed, 0);
     assert_eq!(world.accepted(), 0);
+}
+
+async fn a_phone_s_own_retry_waits_for_a_clock_that_was_set_back(bed: Bed) {
+    let world = World::on(bed, |_| {}).await;
+    let ana = world.treated("ana").await;
+    world.phone(ana.patient, "tablet").await;
+    world.clock.set(at(DUE));
+    let claimed = claim(&world.store).await;
+    let prepared = claimed.clone();
+    let jobs = world.store.read(move |tx| dispatch::prepare(tx, &prepared)).await.unwrap();
+    let dispatch::Decision::Send(outgoing) = &jobs[0].decision else { panic!("{jobs:?}") };
+    let early = at("2026-11-22T14:55:00Z");
+    world.clock.set(early);
+    let trials = [dispatch::Trial::Accepted, dispatch::Trial::Again(Some(early))];
+    let attempts = outgoing.targets.iter().zip(trials).map(|(target, trial)| dispatch::Attempt {
+        target: target.clone(),
+        at: early,
+        trial,
+        status: None,
+        code: None,
+        detail: None,
+    });
+    let verdict = dispatch::Verdict::Tried(attempts.collect());
+    let settled = dispatch::Settled { item: jobs[0].item, verdict, said: outgoing.said.clone() };
+    let tally = world.store.write(move |tx| dispatch::settle(tx, &[settled])).await.unwrap();
+    assert_eq!(tally.sent, 1);
+    let run = world.run().await;
+    assert_eq!((run.claimed, run.tally.retrying, run.tally.sent), (1, 1, 0), "it is not due yet");
+    assert_eq!(world.run_at("2026-11-22T15:54:59Z").await.claimed, 0);
+    assert_eq!(world.run_at(DUE).await.tally.sent, 1);
+    assert_eq!(world.accepted(), 1);
 }
 
 async fn withdrawn_consent_acts_in_the_last_moment(bed: Bed) {

@@ -4,7 +4,7 @@ use aftercare::clock::Clock as _;
 use aftercare::ids::ReminderId;
 
 use crate::message::Message;
-use crate::rows::{self, Row};
+use crate::rows::{self, Row, Written};
 use crate::watch::{Arrival, WRITTEN};
 use crate::world::World;
 
@@ -31,13 +31,15 @@ impl World {
         let now = self.clock.elapsed();
         let (id, planned) = (message.reminder, self.ledger.patients[n].planned);
         let same_phone = || self.arrivals_of(id).filter(|one| one.address == message.address);
-        if let Some(known) = same_phone().find(|one| one.is_known_taken())
+        // The last one counts: what its sender heard too late to write it down is sent again, and what became of
+        // that may not be known.
+        if let Some(known) = same_phone().next_back().filter(|one| one.is_known_taken())
             && !booking
         {
-            if self.sent.contains(&id) {
+            if known.written {
                 return Err("it was sent there, and written down as sent".to_owned());
             }
-            let over = known.lease.as_ref().is_none_or(|lease| lease.until <= self.clock.now());
+            let over = known.until.is_none_or(|until| until <= self.clock.now());
             // What a new plan takes back while it is under way says what has changed, in the place of it.
             if !over && planned < known.at && !self.disturbed(known.at, now) {
                 return Err("it was sent there, and its lease is not over".to_owned());
@@ -89,9 +91,14 @@ impl World {
     pub(crate) fn see_writes(&mut self) {
         let written = rows::written(&mut self.look, &mut self.seen);
         for one in written {
+            if one.state == "sent" {
+                self.note_written(&one);
+            }
             let holder = self.holders.get(&one.reminder).cloned().flatten();
-            if let Some(lease) = holder
-                && lease.process() != one.process
+            if holder.as_ref().is_some_and(|lease| lease.process() == one.process) {
+                // Whoever writes of what they hold lets go of it.
+                self.holders.insert(one.reminder, None);
+            } else if let Some(lease) = holder
                 && lease.until > self.clock.now()
                 && one.state != "gone"
             {
@@ -102,6 +109,18 @@ impl World {
                     lease.process()
                 ));
             }
+        }
+    }
+
+    /// The process has written down one of the answers that it got.
+    fn note_written(&mut self, row: &Written) {
+        let of_it = |one: &&mut Arrival| {
+            (one.process, one.reminder) == (row.process, row.reminder)
+                && one.is_known_taken()
+                && !one.written
+        };
+        if let Some(first) = self.arrivals.iter_mut().filter(of_it).min_by_key(|one| one.answered) {
+            first.written = true;
         }
     }
 

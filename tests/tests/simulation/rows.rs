@@ -1,6 +1,6 @@
 //! The rows, seen from outside.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use aftercare::ids::{PatientId, ReminderId, TreatmentId};
 use aftercare::planner::Member;
@@ -151,19 +151,23 @@ pub(crate) fn written(conn: &mut SqliteConnection, seen: &mut i64) -> Vec<Writte
 }
 
 #[derive(QueryableByName)]
-struct Text1 {
+struct RawLease {
     #[diesel(sql_type = Text)]
-    first: String,
+    id: String,
+    #[diesel(sql_type = BigInt)]
+    until: i64,
 }
 
-/// The leases under which single devices are being tried again for a reminder.
-pub(crate) fn retry_leases(conn: &mut SqliteConnection, id: ReminderId) -> BTreeSet<u8> {
+/// The processes that are trying single devices again for a reminder, and until when each holds the last of them.
+pub(crate) fn retry_leases(conn: &mut SqliteConnection, id: ReminderId) -> BTreeMap<u8, Timestamp> {
     let sql = format!(
-        "SELECT lower(hex(lease_id)) AS first FROM deliveries WHERE reminder_id = x'{}' AND lease_id IS NOT NULL",
+        "SELECT lower(hex(lease_id)) AS id, leased_until AS until FROM deliveries \
+         WHERE reminder_id = x'{}' AND lease_id IS NOT NULL ORDER BY leased_until",
         id.0.simple()
     );
-    let rows: Vec<Text1> = sql_query(sql).load(conn).unwrap();
-    rows.iter().map(|row| author(&row.first)).collect()
+    let rows: Vec<RawLease> = sql_query(sql).load(conn).unwrap();
+    let until = |row: &RawLease| Timestamp::from_microsecond(row.until).unwrap();
+    rows.iter().map(|row| (author(&row.id), until(row))).collect()
 }
 
 #[derive(QueryableByName)]

@@ -31,9 +31,13 @@ pub(crate) struct Arrival {
     pub(crate) address: String,
     /// The lease that the reminder was under.
     pub(crate) lease: Option<Lease>,
+    /// When the lease ends that it left under, the reminder's or a single device's.
+    pub(crate) until: Option<Timestamp>,
     pub(crate) reply: Reply,
     /// When its answer reached whoever asked.
     pub(crate) answered: Option<Duration>,
+    /// Whether they wrote it down as sent.
+    pub(crate) written: bool,
 }
 
 impl Arrival {
@@ -95,14 +99,19 @@ impl World {
         if let Err(why) = self.judge(process, &message, row.as_ref()) {
             self.wrong(format!("{why}: {} to {}", message.reminder, message.address));
         }
+        let lease = row.as_ref().and_then(|row| row.lease.clone());
+        let retries = rows::retry_leases(&mut self.look, message.reminder);
+        let of_reminder = lease.as_ref().filter(|lease| lease.process() == process);
         self.arrivals.push(Arrival {
             process,
             at: now,
             reminder: message.reminder,
             address: message.address,
-            lease: row.as_ref().and_then(|row| row.lease.clone()),
+            until: of_reminder.map(|lease| lease.until).or(retries.get(&process).copied()),
+            lease,
             reply,
             answered: None,
+            written: false,
         });
         self.wake_zombies(process, message.reminder);
         self.mischief(process, row.as_ref(), reply);
@@ -316,7 +325,7 @@ impl World {
         if let Some(lease) = held {
             return if lease.until > clock { Ok(()) } else { Err("after its lease".to_owned()) };
         }
-        let retried = rows::retry_leases(&mut self.look, row.id).contains(&process);
+        let retried = rows::retry_leases(&mut self.look, row.id).contains_key(&process);
         let patient = self.ledger.by_id(row.patient).map(|n| &self.ledger.patients[n]);
         let taken_back = patient.is_some_and(|patient| patient.planned + UNDER_WAY > now);
         if retried || taken_back || self.stepped_lately() {

@@ -178,9 +178,13 @@ impl Known<'_> {
         let words = person.words_again(reminder, now)?;
         let device = case.devices.iter().find(|device| device.id == retry.device_id);
         let target = device.and_then(target)?;
+        // The clock was set back since the other one got it.
+        if now < reminder.due_at {
+            return Some(postponed(target, now, Some(reminder.due_at), Reason::Retrying));
+        }
         if let Some(end) = person.quiet_until(reminder, now) {
             let end = Some(end).filter(|end| *end < reminder.use_by);
-            return Some(Decision::Not(Verdict::Tried(vec![postponed(target, now, end)])));
+            return Some(postponed(target, now, end, Reason::QuietHours));
         }
         Some(Decision::Send(Box::new(outgoing(case, reminder, words, vec![target]))))
     }
@@ -215,10 +219,11 @@ impl Known<'_> {
     }
 }
 
-/// Nothing left for this device: quiet hours come first.
-fn postponed(target: Target, now: Timestamp, until: Option<Timestamp>) -> Attempt {
-    let code = Some(Reason::QuietHours.to_string());
-    Attempt { target, at: now, trial: Trial::Again(until), status: None, code, detail: None }
+/// Nothing left for this device: something else comes first.
+fn postponed(target: Target, now: Timestamp, until: Option<Timestamp>, reason: Reason) -> Decision {
+    let (trial, code) = (Trial::Again(until), Some(reason.to_string()));
+    let attempt = Attempt { target, at: now, trial, status: None, code, detail: None };
+    Decision::Not(Verdict::Tried(vec![attempt]))
 }
 
 /// What goes out, saying no more than clinic and patient want.
