@@ -92,6 +92,10 @@ struct Run<'d> {
     refused: bool,
     /// Whether the tables are to be looked at.
     look: bool,
+    /// From when on they may be.
+    look_from: Instant,
+    /// That moment, while it is all that a look waits for.
+    paced: Option<Instant>,
     /// Behind which place in the queue the next look may go on.
     onward: Option<Place>,
     /// When the next attempt is due.
@@ -112,6 +116,8 @@ impl Run<'_> {
             settle_at: None,
             refused: false,
             look: true,
+            look_from: Instant::now(),
+            paced: None,
             onward: None,
             alarm: None,
             reclaim_at: Instant::now(),
@@ -215,12 +221,13 @@ impl Dispatcher {
             let serving = until == Until::Stopped && !stopping;
             let settle_at = run.settle_at.filter(|_| run.writing.is_none());
             tokio::select! {
-                // In this order, so that the same moments lead to the same work; each of the first four
+                // In this order, so that the same moments lead to the same work; each of the first five
                 // is over once it came, so none of them keeps the others waiting.
                 biased;
                 _ = stop.changed(), if serving => {}
                 () = self.wake.notified(), if serving => run.look = true,
                 () = at(run.alarm) => run.ring(),
+                () = at(run.paced) => {}
                 () = at(settle_at) => {}
                 looked = end_of(&mut run.looking) => self.looked(run, looked)?,
                 written = end_of(&mut run.writing) => self.written(run, written)?,

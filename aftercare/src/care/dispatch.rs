@@ -21,8 +21,8 @@ pub use settle::settle;
 use crate::ids::{DeliveryId, DeviceId, LeaseId, PatientId, ReminderId};
 use crate::planner::{Reason, Said};
 use crate::store::{
-    AddressKind, Delivery, DeliveryMode, Place, Platform, PushContent, Reminder, StoreError,
-    TestPush, Tx,
+    AddressKind, Delivery, DeliveryMode, NextDue, Place, Platform, PushContent, Reminder,
+    StoreError, TestPush, Tx,
 };
 
 /// Reminders that are shelved, or come back, at once: about a tenth of a second's work for PostgreSQL.
@@ -354,9 +354,40 @@ impl Claim {
     }
 }
 
-/// Claims up to `limit` things that are due now, the most overdue first, for `length`. A quarter of the claim
-/// at most is test pushes, for which somebody waits, and a quarter of the rest single devices' retries, so that
-/// none of them starves, nor reminders. Of a claim too small to be shared, tests get what is left over.
+/// Where a claim begins.
+#[derive(Debug, Clone, Copy)]
+pub enum Start {
+    /// At the head of these queues.
+    Head(Queues),
+    /// Among the reminders behind the place where an earlier claim ended ([`Claim::onward`]), and at the head of
+    /// the other queues. What came due ahead of that place meanwhile waits for a claim from the head.
+    Behind(Place),
+}
+
+/// Which queues a claim takes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Queues {
+    /// The reminders'.
+    pub reminders: bool,
+    /// Single devices' retries.
+    pub retries: bool,
+    /// The test pushes'.
+    pub tests: bool,
+}
+
+impl Queues {
+    /// All of them.
+    pub const ALL: Self = Self { reminders: true, retries: true, tests: true };
+
+    /// Those that have something due by now.
+    #[must_use]
+    pub fn due(next: &NextDue, now: Timestamp) -> Self {
+        let due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
+        Self { reminders: due(next.reminder), retries: due(next.retry), tests: due(next.test) }
+    }
+}
+
+/// Claims up to `limit` things that are due now, of every queue: see [`claim_from`].
 ///
 /// # Errors
 /// The store's.
@@ -366,33 +397,45 @@ pub fn claim(
     length: SignedDuration,
     limit: usize,
 ) -> Result<Claim, StoreError> {
-    claim_behind(tx, lease, length, limit, None)
+    claim_from(tx, lease, length, limit, Start::Head(Queues::ALL))
 }
 
-/// [`claim`] of reminders that stand behind the place where an earlier claim ended ([`Claim::onward`]). What
-/// came due ahead of it meanwhile waits for a claim from the beginning.
+/// Claims up to `limit` things that are due now, the most overdue first, for `length`. A quarter of the claim
+/// at most is test pushes, for which somebody waits, and a quarter of the rest single devices' retries, so that
+/// none of them starves, nor reminders. Of a claim too small to be shared, tests get what is left over.
 ///
 /// # Errors
 /// The store's.
-pub fn claim_behind(
+pub fn claim_from(
     tx: &mut Tx<'_>,
     lease: LeaseId,
     length: SignedDuration,
     limit: usize,
-    place: Option<Place>,
+    start: Start,
 ) -> Result<Claim, StoreError> {
+    let (of, place) = match start {
+        Start::Head(queues) => (queues, None),
+        Start::Behind(place) => (Queues::ALL, Some(place)),
+    };
     let until = tx.now().checked_add(length).unwrap_or(Timestamp::MAX);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let less =
         |limit: i64, taken: usize| limit.saturating_sub(i64::try_from(taken).unwrap_or(i64::MAX));
     let share = limit / 4;
-    let mut tests = if share > 0 { tx.claim_test_pushes(share, lease, until)? } else { Vec::new() };
+    let (mut tests, mut retries, mut reminders) = (Vec::new(), Vec::new(), Vec::new());
+    if of.tests && share > 0 {
+        tests = tx.claim_test_pushes(share, lease, until)?;
+    }
     let left = less(limit, tests.len());
-    let retries = tx.claim_retries((left / 4).max(1), lease, until)?;
+    if of.retries {
+        retries = tx.claim_retries((left / 4).max(1), lease, until)?;
+    }
     let left = less(left, retries.len());
-    let reminders = if left > 0 { tx.claim_due(left, place, lease, until)? } else { Vec::new() };
+    if of.reminders && left > 0 {
+        reminders = tx.claim_due(left, place, lease, until)?;
+    }
     let left = less(left, reminders.len());
-    if share == 0 && left > 0 {
+    if of.tests && share == 0 && left > 0 {
         tests = tx.claim_test_pushes(left, lease, until)?;
     }
     let onward = reminders.last().filter(|_| left == 0).and_then(Place::of);
@@ -422,29 +465,4 @@ pub fn reclaim(tx: &mut Tx<'_>) -> Result<Reclaimed, StoreError> {
         back > 0 || i64::try_from(shelved).is_ok_and(|shelved| shelved == SHELVED)
     };
     Ok(Reclaimed { leases, unfinished })
-}
-
-/// When the queues have work next: `None` when they have none, past when it is due already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Next {
-    /// Reminders and single devices' retries.
-    pub reminder: Option<Timestamp>,
-    /// Test pushes.
-    pub test: Option<Timestamp>,
-}
-
-impl Next {
-    /// When there is work next, of whichever kind.
-    #[must_use]
-    pub fn first(&self) -> Option<Timestamp> {
-        self.reminder.into_iter().chain(self.test).min()
-    }
-}
-
-/// When the queues have work next.
-///
-/// # Errors
-/// The store's.
-pub fn next_attempt(tx: &mut Tx<'_>) -> Result<Next, StoreError> {
-    Ok(Next { reminder: tx.next_attempt_at()?, test: tx.next_test_push_at()? })
 }

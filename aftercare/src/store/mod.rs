@@ -94,7 +94,7 @@ pub use intake::Intake;
 pub use patients::{Patient, PatientsOf, Preferences};
 pub use protocol_moves::ProtocolMove;
 pub use protocols::ProtocolRecord;
-pub use queue::{Completion, Outcome, Place};
+pub use queue::{Completion, NextDue, Outcome, Place};
 pub use receipts::{Receipt, ReceiptKind};
 pub use reminders::Reminder;
 pub use rotation::{Replacement, Rewrapped};
@@ -410,6 +410,7 @@ impl Inner {
             now: self.env.now(),
             acting: None,
             failure: None,
+            follows_the_index: false,
         }
     }
 
@@ -471,6 +472,8 @@ pub struct Tx<'a> {
     now: Timestamp,
     acting: Option<StaffId>,
     failure: Option<String>,
+    /// Whether the plans of this transaction's statements follow the indexes already.
+    follows_the_index: bool,
 }
 
 impl Tx<'_> {

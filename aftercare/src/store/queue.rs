@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use super::conn::{Conn, PgConnection};
 use super::kept::Keep as _;
 use super::reminders::Reminder;
-use super::sql::{At, Doc, Id, Instant, MaybeSaid};
+use super::sql::{At, Doc, Id, Instant, MaybeAt, MaybeSaid};
 use super::{StoreError, Tx, with_conn};
 use crate::ids::{LeaseId, ReminderId};
 use crate::planner::{Reason, ReminderState, Said};
@@ -106,10 +106,32 @@ impl Outcome {
     }
 }
 
-#[derive(QueryableByName)]
-struct Next {
-    #[diesel(sql_type = Instant, deserialize_as = At)]
-    next: Timestamp,
+/// When each of the queues has work next: `None` when it has none, past when it is due already.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, QueryableByName)]
+pub struct NextDue {
+    /// Reminders.
+    #[diesel(sql_type = Nullable<Instant>, deserialize_as = MaybeAt)]
+    pub reminder: Option<Timestamp>,
+    /// Single devices' retries.
+    #[diesel(sql_type = Nullable<Instant>, deserialize_as = MaybeAt)]
+    pub retry: Option<Timestamp>,
+    /// Test pushes.
+    #[diesel(sql_type = Nullable<Instant>, deserialize_as = MaybeAt)]
+    pub test: Option<Timestamp>,
+}
+
+impl NextDue {
+    /// Reminders, whether to all of the patient's devices or to a single one.
+    #[must_use]
+    pub fn reminders(&self) -> Option<Timestamp> {
+        self.reminder.into_iter().chain(self.retry).min()
+    }
+
+    /// Whatever comes first.
+    #[must_use]
+    pub fn first(&self) -> Option<Timestamp> {
+        self.reminders().into_iter().chain(self.test).min()
+    }
 }
 
 #[derive(QueryableByName)]
@@ -169,6 +191,9 @@ impl Tx<'_> {
     /// Keeps PostgreSQL from sorting all that is due to find the first few, and from reading whole tables to join
     /// them: its statistics of a queue are always old. Holds until this transaction ends.
     pub(super) fn follow_the_index(&mut self) -> Result<(), StoreError> {
+        if std::mem::replace(&mut self.follows_the_index, true) {
+            return Ok(());
+        }
         if let Conn::Pg(c) = &mut *self.conn {
             let set = c.batch_execute(
                 "SET LOCAL enable_sort = off; SET LOCAL enable_hashjoin = off;
@@ -251,37 +276,32 @@ impl Tx<'_> {
         })
     }
 
-    /// When the queue has work next, reminders and retries alike; paused clinics' do not count.
+    /// When each of the queues has work next: one statement, for [`super::Store::look`]. What paused clinics have
+    /// does not count.
     ///
     /// # Errors
     /// When the database refuses.
-    pub fn next_attempt_at(&mut self) -> Result<Option<Timestamp>, StoreError> {
-        const RETRY: &str = "SELECT d.retry_at AS next FROM deliveries d
+    pub fn next_due(&mut self) -> Result<NextDue, StoreError> {
+        const NEXT: &str = "SELECT
+            (SELECT attempt_at FROM reminders
+             WHERE state = 'planned' AND NOT shelved
+               AND clinic_id NOT IN (SELECT id FROM clinics WHERE paused)
+               AND NOT EXISTS (SELECT 1 FROM server WHERE sending_paused)
+             ORDER BY attempt_at, id LIMIT 1) AS reminder,
+            (SELECT d.retry_at FROM deliveries d
              JOIN reminders r ON r.id = d.reminder_id
              WHERE d.state = 'retry' AND d.retry_at IS NOT NULL
                AND (d.leased_until IS NULL OR d.leased_until <= $1)
                AND r.clinic_id NOT IN (SELECT id FROM clinics WHERE paused)
                AND NOT EXISTS (SELECT 1 FROM server WHERE sending_paused)
-             ORDER BY d.retry_at, d.id LIMIT 1";
-        let first = self.first_attempt_at()?;
-        let now = At(self.now);
-        let retry: Option<Next> = with_conn!(self, |c| sql_query(RETRY)
-            .bind::<Instant, _>(now)
-            .kept()
-            .get_result(c)
-            .optional())?;
-        Ok(first.into_iter().chain(retry.map(|retry| retry.next)).min())
-    }
-
-    fn first_attempt_at(&mut self) -> Result<Option<Timestamp>, StoreError> {
-        const FIRST: &str = "SELECT attempt_at AS next FROM reminders
-             WHERE state = 'planned' AND NOT shelved
+             ORDER BY d.retry_at, d.id LIMIT 1) AS retry,
+            (SELECT attempt_at FROM test_pushes
+             WHERE state = 'planned' AND use_by > $1
                AND clinic_id NOT IN (SELECT id FROM clinics WHERE paused)
                AND NOT EXISTS (SELECT 1 FROM server WHERE sending_paused)
-             ORDER BY attempt_at, id LIMIT 1";
-        let first: Option<Next> =
-            with_conn!(self, |c| sql_query(FIRST).kept().get_result(c).optional())?;
-        Ok(first.map(|first| first.next))
+             ORDER BY attempt_at, id LIMIT 1) AS test";
+        let now = At(self.now);
+        with_conn!(self, |c| sql_query(NEXT).bind::<Instant, _>(now).kept().get_result(c))
     }
 }
 

@@ -62,12 +62,6 @@ pub struct TestPush {
     pub acknowledged_at: Option<Timestamp>,
 }
 
-#[derive(QueryableByName)]
-struct Next {
-    #[diesel(sql_type = Instant, deserialize_as = At)]
-    next: Timestamp,
-}
-
 impl Tx<'_> {
     /// Asks for a test push now, in place of the patient's last one.
     ///
@@ -253,24 +247,5 @@ impl Tx<'_> {
             lock = self.lock_clause("FOR UPDATE SKIP LOCKED"),
         );
         with_conn!(self, |c| sql_query(&sql).bind::<Instant, _>(now).execute(c))
-    }
-
-    /// When the queue has a test push next that is still of use; paused clinics' do not count.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub fn next_test_push_at(&mut self) -> Result<Option<Timestamp>, StoreError> {
-        const FIRST: &str = "SELECT attempt_at AS next FROM test_pushes
-             WHERE state = 'planned' AND use_by > $1
-               AND clinic_id NOT IN (SELECT id FROM clinics WHERE paused)
-               AND NOT EXISTS (SELECT 1 FROM server WHERE sending_paused)
-             ORDER BY attempt_at, id LIMIT 1";
-        let now = At(self.now);
-        let first: Option<Next> = with_conn!(self, |c| sql_query(FIRST)
-            .bind::<Instant, _>(now)
-            .kept()
-            .get_result(c)
-            .optional())?;
-        Ok(first.map(|first| first.next))
     }
 }

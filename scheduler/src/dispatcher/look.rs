@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aftercare::care::dispatch::{self, Claim, Decision, Job, Next, Reclaimed, Settled, Verdict};
+use aftercare::care::dispatch::{
+    self, Claim, Decision, Job, Queues, Reclaimed, Settled, Start, Verdict,
+};
 use aftercare::ids::LeaseId;
-use aftercare::store::{Place, StoreError, Tx};
+use aftercare::store::{NextDue, Place, StoreError, Tx};
 use futures_util::FutureExt as _;
 use jiff::SignedDuration;
 use tokio::time::Instant;
@@ -17,6 +19,9 @@ use crate::push::TokenError;
 
 /// Leases that ran out are looked for at most this often.
 const RECLAIM_EVERY: Duration = Duration::from_secs(1);
+/// After a claim that was not full, the next look waits until this long after the last one began: a small claim
+/// costs the database what a large one does, and of what comes due evenly each would be one.
+const PACE: Duration = Duration::from_millis(10);
 /// The loop sets no alarm further ahead than this: the heartbeat is there long before.
 const ALARM_MAX: Duration = Duration::from_mins(1);
 
@@ -69,11 +74,13 @@ impl Dispatcher {
     pub(super) fn begin_look<'d>(&'d self, run: &mut Run<'d>, stopping: bool) {
         let most = self.limits.concurrency;
         let crowded = run.sending.len() + self.spare() > most || run.outcomes.len() > most;
-        if stopping || crowded || !run.look || run.looking.is_some() {
+        let now = Instant::now();
+        let ready = run.look && run.looking.is_none() && !stopping && !crowded;
+        run.paced = Some(run.look_from).filter(|from| ready && now < *from);
+        if !ready || run.paced.is_some() {
             return;
         }
-        run.look = false;
-        let now = Instant::now();
+        (run.look, run.look_from) = (false, now + PACE);
         let in_turn = now >= run.reclaim_at;
         if in_turn {
             run.reclaim_at = now + RECLAIM_EVERY;
@@ -103,12 +110,13 @@ impl Dispatcher {
         }
         let may_send = self.may_send().await;
         let next = match scene.behind {
-            Some(place) => Next { reminder: Some(place.at()), test: None },
-            None => self.store.read(dispatch::next_attempt).await?,
+            Some(place) => NextDue { reminder: Some(place.at()), ..NextDue::default() },
+            None => self.store.look(|tx| tx.next_due()).await?,
         };
         let now = self.env().now();
+        let start = scene.behind.map_or(Start::Head(Queues::due(&next, now)), Start::Behind);
         let wait = next.first().map(|at| at.duration_since(now));
-        self.status.lag(next.reminder.map_or(0.0, |at| now.duration_since(at).as_secs_f64()));
+        self.status.lag(next.reminders().map_or(0.0, |at| now.duration_since(at).as_secs_f64()));
         let probing = self.status.is_probing();
         match wait {
             None => {}
@@ -120,7 +128,7 @@ impl Dispatcher {
             Some(_) if probing && !scene.idle => looked.probing = true,
             Some(_) => {
                 let limit = if probing { 1 } else { self.limits.batch.min(scene.room) };
-                self.claim(looked, limit, scene.behind).await?;
+                self.claim(looked, limit, start).await?;
                 // Due, and yet nothing to claim: another worker holds it. The heartbeat returns.
                 let found = looked.claimed.is_some() || scene.behind.is_some();
                 let probed = probing && looked.claimed.as_ref().is_some_and(Claimed::any_leaves);
@@ -155,12 +163,12 @@ impl Dispatcher {
         &self,
         looked: &mut Looked,
         limit: usize,
-        behind: Option<Place>,
+        start: Start,
     ) -> Result<(), StoreError> {
         let began = Instant::now();
         let lease: LeaseId = self.env().id();
         let length = SignedDuration::try_from(self.limits.lease).unwrap_or_default();
-        let claim = move |tx: &mut Tx<'_>| dispatch::claim_behind(tx, lease, length, limit, behind);
+        let claim = move |tx: &mut Tx<'_>| dispatch::claim_from(tx, lease, length, limit, start);
         let claim = self.store.write(claim).await?;
         looked.onward = claim.onward;
         if claim.is_empty() {
@@ -216,6 +224,10 @@ impl Dispatcher {
         run.summary.paused |= looked.paused;
         run.alarm = looked.alarm.or(run.alarm);
         run.onward = looked.onward;
+        let small = looked.claimed.is_some() && looked.onward.is_none();
+        if !small {
+            run.look_from = Instant::now();
+        }
         run.unfinished |= unfinished;
         run.look |= unfinished;
         run.look |= looked.more || (looked.probing && run.sending.is_empty());

@@ -21,7 +21,7 @@ async fn play(stage: &Stage, copy: &Bed, until: &str) {
     let scheduler = stage.scheduler_of(copy);
     let until = at(until);
     for _ in 0..1_000 {
-        let next = copy.store.read(dispatch::next_attempt).await.unwrap();
+        let next = copy.store.look(|tx| tx.next_due()).await.unwrap();
         let next = next.first().map(|next| next.max(copy.now()));
         let Some(next) = next.filter(|next| *next <= until) else {
             return copy.clock.set(until);

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use aftercare::care::{self, dispatch};
+use aftercare::care;
 use aftercare::clock::Clock;
 use aftercare::locale::Locale;
 use aftercare::store::{Reminder, Store};
@@ -252,7 +252,7 @@ impl Stage {
         let until = at(until);
         let mut ran_at = None;
         for _ in 0..50_000 {
-            let next = self.bed.store.read(dispatch::next_attempt).await.unwrap();
+            let next = self.bed.store.look(|tx| tx.next_due()).await.unwrap();
             let next = next.first().map(|next| next.max(self.now()));
             let waits = next.is_some() && next == ran_at;
             let next = if waits { next.map(|next| next + WAIT) } else { next };

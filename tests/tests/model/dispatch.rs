@@ -18,7 +18,7 @@ impl Stage<'_> {
     /// Time passes: whenever something is due, it is sent; nothing is forgotten.
     pub(crate) fn pass(&mut self, until: Timestamp) -> Checked {
         for _ in 0..2_000 {
-            let next = self.read(dispatch::next_attempt).first().map(|next| next.max(self.now()));
+            let next = self.read(|tx| tx.next_due()).first().map(|next| next.max(self.now()));
             let due = self.next_due().map(|due| due.max(self.now()));
             if let Some(due) = due.filter(|due| *due <= until)
                 && next.is_none_or(|next| due < next)
@@ -92,7 +92,7 @@ impl Stage<'_> {
 
     /// To the moment at which something is due next, if that is within two days.
     fn to_next(&self) {
-        let next = self.read(dispatch::next_attempt).first();
+        let next = self.read(|tx| tx.next_due()).first();
         let soon = self.now() + SignedDuration::from_hours(48);
         if let Some(next) = next.filter(|next| *next <= soon) {
             self.clock.set(next.max(self.now()));

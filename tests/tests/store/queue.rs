@@ -134,7 +134,7 @@ async fn every_outcome_is_written(bed: Bed) {
             );
             assert!(rows.iter().all(|row| row.lease_id.is_none() && row.leased_until.is_none()));
             assert!(rows.iter().any(|row| row.id == first));
-            assert_eq!(tx.next_attempt_at()?, Some(later));
+            assert_eq!(tx.next_due().map(|next| next.reminders())?, Some(later));
             assert_eq!(tx.clinic(clinic.id)?.unwrap().id, clinic.id);
             Ok::<_, StoreError>(())
         })
@@ -219,7 +219,7 @@ async fn paused_clinics_wait(bed: Bed) {
     let id = clinic.id;
     bed.store.write(move |tx| tx.set_paused(id, true)).await.unwrap();
     assert!(claim(&bed.store, 3).await.1.is_empty());
-    let next = || bed.store.read(|tx| tx.next_attempt_at());
+    let next = || bed.store.read(|tx| tx.next_due().map(|next| next.reminders()));
     assert_eq!(next().await.unwrap(), None);
     let shelved = bed.store.write(|tx| Ok::<_, StoreError>([tx.shelve(2)?, tx.shelve(2)?]));
     assert_eq!(shelved.await.unwrap(), [2, 1]);
@@ -279,7 +279,7 @@ async fn all_wait_also_who_comes_later_and_who_is_paused_alone_goes_on_waiting(b
     bed.store.write(move |tx| tx.set_paused(id, true)).await.unwrap();
     due_reminders(&bed.store, 3).await;
     assert!(claim(&bed.store, 9).await.1.is_empty());
-    let next = || bed.store.read(|tx| tx.next_attempt_at());
+    let next = || bed.store.read(|tx| tx.next_due().map(|next| next.reminders()));
     assert_eq!(next().await.unwrap(), None);
     bed.store.write(|tx| tx.set_all_paused(false)).await.unwrap();
     assert_eq!(next().await.unwrap(), Some(bed.now() - MINUTE));

@@ -58,7 +58,7 @@ async fn claim(store: &Store) -> (LeaseId, Vec<Delivery>) {
 async fn due_retries_are_claimed_in_their_order(bed: Bed) {
     let (_, ids) = with_retries(&bed).await;
     assert!(claim(&bed.store).await.1.is_empty());
-    let next = bed.store.read(|tx| tx.next_attempt_at()).await.unwrap();
+    let next = bed.store.read(|tx| tx.next_due().map(|next| next.reminders())).await.unwrap();
     assert_eq!(next, Some(bed.now() + MINUTE));
 
     bed.clock.advance(2 * MINUTE);

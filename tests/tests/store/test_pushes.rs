@@ -62,7 +62,7 @@ async fn the_last_one_is_kept(bed: Bed) {
 
 async fn it_is_settled_by_its_lease_only(bed: Bed) {
     let (patient, push) = asked(&bed).await;
-    let due = bed.store.read(|tx| tx.next_test_push_at()).await.unwrap();
+    let due = bed.store.read(|tx| tx.next_due().map(|next| next.test)).await.unwrap();
     assert_eq!(due, Some(bed.now()));
     let (zombie, claimed) = claim(&bed).await;
     assert_eq!((claimed.len(), claimed[0].attempts), (1, 1));
@@ -93,14 +93,18 @@ async fn what_is_of_no_use_any_more_is_not_claimed(bed: Bed) {
         ("UPDATE server SET sending_paused = TRUE", "UPDATE server SET sending_paused = FALSE"),
     ] {
         bed.execute(pause);
-        assert_eq!(bed.store.read(|tx| tx.next_test_push_at()).await.unwrap(), None, "{pause}");
+        assert_eq!(
+            bed.store.read(|tx| tx.next_due().map(|next| next.test)).await.unwrap(),
+            None,
+            "{pause}"
+        );
         assert!(claim(&bed).await.1.is_empty(), "{pause}");
         bed.execute(resume);
     }
     bed.clock.set(push.use_by - SignedDuration::from_micros(1));
     assert_eq!(bed.store.write(|tx| tx.expire_test_pushes()).await.unwrap(), 0);
     bed.clock.set(push.use_by);
-    assert_eq!(bed.store.read(|tx| tx.next_test_push_at()).await.unwrap(), None);
+    assert_eq!(bed.store.read(|tx| tx.next_due().map(|next| next.test)).await.unwrap(), None);
     assert!(claim(&bed).await.1.is_empty());
     assert_eq!(bed.store.write(|tx| tx.expire_test_pushes()).await.unwrap(), 1);
     assert_eq!(stored(&bed, &patient).await.state, ReminderState::Expired);
