@@ -54,6 +54,11 @@ storm KILLS="1000" REPLICAS="300" CRASHES="100" STOPS="100" SEED="1":
         AFTERCARE_STORM_CRASHES={{CRASHES}} AFTERCARE_STORM_STOPS={{STOPS}} AFTERCARE_STORM_SEED={{SEED}} \
         cargo test --test e2e storm -- --nocapture --test-threads 1
 
+# So many days of a clinic with so many new patients a day, kept for 30 days: whether tables and memory stay as they were
+soak DAYS="180" SESSIONS="20":
+    AFTERCARE_SOAK_DAYS={{DAYS}} AFTERCARE_SOAK_SESSIONS={{SESSIONS}} \
+        cargo test --config .ci/optimised.toml --test e2e soak -- --nocapture --test-threads 1
+
 # Write the golden timelines anew; read the difference before committing it
 golden:
     UPDATE_GOLDEN=1 cargo test -p aftercare --test planner golden

@@ -142,6 +142,19 @@ impl Deed {
 type StoredRow = (Option<i64>, Option<Vec<u8>>, Option<Vec<u8>>, Deed);
 type SealedRow = (i64, Option<Vec<u8>>, Option<Vec<u8>>, Deed);
 
+/// The statement that writes so many links. SQLite would go through all that is not sealed for each list of them,
+/// but for a key that is reckoned.
+fn linking(links: usize, sqlite: bool) -> String {
+    let row = |n: usize| format!("(${},${},${},${})", n * 4 + 1, n * 4 + 2, n * 4 + 3, n * 4 + 4);
+    let rows: Vec<String> = (0..links).map(row).collect();
+    let (rows, plus) = (rows.join(","), if sqlite { "+" } else { "" });
+    format!(
+        "WITH links (id, seq, prev, hash) AS (VALUES {rows})
+         UPDATE audit SET seq = links.seq, prev = links.prev, hash = links.hash
+         FROM links WHERE audit.id = {plus}links.id AND audit.seq IS NULL"
+    )
+}
+
 impl Tx<'_> {
     /// Seals up to `limit` rows ([`SEAL_BATCH`] at most), in the order of their ids, after those that are
     /// sealed already; gives how many. Sealers take turns.
@@ -175,16 +188,7 @@ impl Tx<'_> {
         &mut self,
         links: &[(AuditId, i64, Digest, Digest)],
     ) -> Result<usize, StoreError> {
-        let values: Vec<String> = (0..links.len())
-            .map(|row| row * 4)
-            .map(|n| format!("(${},${},${},${})", n + 1, n + 2, n + 3, n + 4))
-            .collect();
-        let sql = format!(
-            "WITH links (id, seq, prev, hash) AS (VALUES {})
-             UPDATE audit SET seq = links.seq, prev = links.prev, hash = links.hash
-             FROM links WHERE audit.id = links.id AND audit.seq IS NULL",
-            values.join(",")
-        );
+        let sql = linking(links.len(), matches!(self.conn, Conn::Sqlite(_)));
         with_conn!(self, |c: Db| {
             let mut query = sql_query(&sql).into_boxed::<Db>();
             for (id, seq, prev, hash) in links {
@@ -396,5 +400,20 @@ impl Store {
         }
         let seq = self.read(move |tx| tx.next_seq(after)).await?;
         Ok(seq.map(Row::Unreadable).into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::sqlite::plan_of;
+
+    #[test]
+    fn however_many_are_sealed_each_is_looked_up() {
+        for many in [1, 20, 200] {
+            let plan = plan_of(&linking(many, true));
+            assert!(plan.iter().any(|step| step.starts_with("SEARCH audit")), "{plan:?}");
+            assert!(!plan.iter().any(|step| step.starts_with("SCAN audit")), "{plan:?}");
+        }
     }
 }

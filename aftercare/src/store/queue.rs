@@ -250,15 +250,7 @@ impl Tx<'_> {
             let changed = complete_at_once(c, lease, now, completions);
             return changed.map_err(|error| self.refused(error));
         }
-        let values: Vec<String> = (0..completions.len())
-            .map(|row| {
-                let first = 3 + row * 6;
-                let [id, state, reason, attempt_at, sent_at, said] =
-                    [first, first + 1, first + 2, first + 3, first + 4, first + 5];
-                format!("(${id},${state},${reason},${attempt_at},${sent_at},${said})")
-            })
-            .collect();
-        let sql = completing(&format!("VALUES {}", values.join(",")), "");
+        let sql = completing_listed(completions.len());
         with_conn!(self, |c: Db| {
             let mut query =
                 sql_query(&sql).into_boxed::<Db>().bind::<Id, _>(lease).bind::<Instant, _>(now);
@@ -305,11 +297,25 @@ impl Tx<'_> {
     }
 }
 
-/// The statement that completes what `done` lists, as far as it is still held; `lock` locks it.
+/// The statement that completes so many completions, each bound value by value, for SQLite.
+fn completing_listed(completions: usize) -> String {
+    let row = |row: usize| {
+        let first = 3 + row * 6;
+        let [id, state, reason, attempt_at, sent_at, said] =
+            [first, first + 1, first + 2, first + 3, first + 4, first + 5];
+        format!("(${id},${state},${reason},${attempt_at},${sent_at},${said})")
+    };
+    let rows: Vec<String> = (0..completions).map(row).collect();
+    completing(&format!("VALUES {}", rows.join(",")), "", "+held.id")
+}
+
+/// The statement that completes what `done` lists, as far as it is still held; `lock` locks it, and `key` is
+/// what each is looked up by.
 ///
 /// Each join has one way only, by the key of reminders: neither engine knows how much `done` lists, and
-/// PostgreSQL would go through it once for every row. The cross join does the same for SQLite.
-fn completing(done: &str, lock: &str) -> String {
+/// PostgreSQL would go through it once for every row, SQLite through all reminders. For SQLite the cross join
+/// settles that, and a key that is reckoned.
+fn completing(done: &str, lock: &str, key: &str) -> String {
     format!(
         "WITH mine AS (SELECT $1 AS lease, $2 AS now),
          done (id, state, reason, attempt_at, sent_at, said) AS ({done}),
@@ -322,7 +328,7 @@ fn completing(done: &str, lock: &str) -> String {
             said = coalesce(held.said, reminders.said),
             lease_id = NULL, leased_until = NULL, updated_at = (SELECT now FROM mine)
          FROM held
-         WHERE reminders.id = held.id
+         WHERE reminders.id = {key}
          RETURNING reminders.id"
     )
 }
@@ -340,7 +346,7 @@ fn complete_at_once(
     let columns: Vec<Columns> = completions.iter().map(|one| one.outcome.columns()).collect();
     let ids: Vec<ReminderId> = completions.iter().map(|one| one.id).collect();
     let said = completions.iter().map(|one| MaybeSaid::from(one.said.clone()));
-    sql_query(completing(DONE, "ORDER BY r.id FOR UPDATE OF r"))
+    sql_query(completing(DONE, "ORDER BY r.id FOR UPDATE OF r", "held.id"))
         .bind::<Id, _>(lease)
         .bind::<Instant, _>(now)
         .bind::<Array<Id>, _>(ids)
@@ -355,4 +361,19 @@ fn complete_at_once(
 
 fn instants(all: impl Iterator<Item = Option<Timestamp>>) -> Vec<Option<At>> {
     all.map(|at| at.map(At)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::sqlite::plan_of;
+
+    #[test]
+    fn however_many_are_completed_each_is_looked_up() {
+        for many in [1, 20, BATCH] {
+            let plan = plan_of(&completing_listed(many));
+            assert!(plan.iter().any(|step| step.starts_with("SEARCH reminders")), "{plan:?}");
+            assert!(!plan.iter().any(|step| step.starts_with("SCAN reminders")), "{plan:?}");
+        }
+    }
 }

@@ -91,6 +91,27 @@ impl File {
     }
 }
 
+/// How SQLite would run a statement over the tables as they are made.
+#[cfg(test)]
+pub(super) fn plan_of(sql: &str) -> Vec<String> {
+    use diesel::prelude::*;
+
+    use crate::store::conn::Conn;
+    use crate::store::migrate;
+
+    #[derive(QueryableByName)]
+    struct Step {
+        #[diesel(sql_type = diesel::sql_types::Text)]
+        detail: String,
+    }
+    let mut conn = Conn::Sqlite(Box::new(SqliteConnection::establish(":memory:").unwrap()));
+    migrate::run(&mut conn).unwrap();
+    let Conn::Sqlite(conn) = &mut conn else { unreachable!("it was made so") };
+    let steps: Vec<Step> =
+        diesel::sql_query(format!("EXPLAIN QUERY PLAN {sql}")).load(&mut **conn).unwrap();
+    steps.into_iter().map(|step| step.detail).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;

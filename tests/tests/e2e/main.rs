@@ -52,6 +52,7 @@ mod retention;
 mod secrecy;
 mod signed_events;
 mod snooze;
+mod soak;
 mod storm;
 mod story;
 mod test_push;

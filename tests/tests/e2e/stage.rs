@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use aftercare::care;
+use aftercare::care::{self, Retention};
 use aftercare::clock::Clock;
 use aftercare::locale::Locale;
 use aftercare::store::{Reminder, Store};
@@ -98,6 +98,12 @@ impl Stage {
     /// The same over a store that is already open.
     pub(crate) fn scheduler_over(&self, store: Store) -> SchedulerHandle {
         Scheduler::start(store, scheduling(&self.fcm)).unwrap()
+    }
+
+    /// A scheduler that keeps patients for so long.
+    pub(crate) fn scheduler_keeping(&self, retention: Retention) -> SchedulerHandle {
+        let config = SchedulerConfig { retention, ..scheduling(&self.fcm) };
+        Scheduler::start(self.bed.store.clone(), config).unwrap()
     }
 
     /// The same with so many messages a second at most.
