@@ -72,9 +72,9 @@ impl Tx<'_> {
         if let Conn::Pg(c) = &mut *self.conn {
             return insert_at_once(c, rows).map_err(|error| self.refused(error));
         }
-        for rows in rows.chunks(BATCH) {
+        for row in rows {
             with_conn!(self, |c| diesel::insert_into(deliveries::table)
-                .values(rows.to_vec())
+                .values(row.clone())
                 .execute(c))?;
         }
         Ok(())

@@ -250,22 +250,37 @@ impl Tx<'_> {
             let changed = complete_at_once(c, lease, now, completions);
             return changed.map_err(|error| self.refused(error));
         }
-        let sql = completing_listed(completions.len());
-        with_conn!(self, |c: Db| {
-            let mut query =
-                sql_query(&sql).into_boxed::<Db>().bind::<Id, _>(lease).bind::<Instant, _>(now);
-            for completion in completions {
-                let (state, reason, attempt_at, sent_at) = completion.outcome.columns();
-                query = query
-                    .bind::<Id, _>(completion.id)
-                    .bind::<Text, _>(state)
-                    .bind::<Text, _>(reason)
-                    .bind::<Nullable<Instant>, _>(attempt_at.map(At))
-                    .bind::<Nullable<Instant>, _>(sent_at.map(At))
-                    .bind::<Nullable<Doc>, _>(MaybeSaid::from(completion.said.clone()));
-            }
-            query.kept_for(completions).load(c)
+        completions.iter().try_fold(Vec::with_capacity(completions.len()), |mut changed, one| {
+            changed.extend(self.complete_one(lease, now, one)?);
+            Ok(changed)
         })
+    }
+
+    /// There and back is no way at all in SQLite, and one short statement is prepared for whatever number.
+    fn complete_one(
+        &mut self,
+        lease: LeaseId,
+        now: At,
+        completion: &Completion,
+    ) -> Result<Option<Changed>, StoreError> {
+        const ONE: &str = "UPDATE reminders SET state = $1, reason = $2, attempt_at = $3,
+                sent_at = coalesce($4, sent_at), said = coalesce($5, said),
+                lease_id = NULL, leased_until = NULL, updated_at = $6
+             WHERE id = $7 AND state = 'claimed' AND lease_id = $8
+             RETURNING id";
+        let (state, reason, attempt_at, sent_at) = completion.outcome.columns();
+        with_conn!(self, |c| sql_query(ONE)
+            .bind::<Text, _>(state)
+            .bind::<Text, _>(reason)
+            .bind::<Nullable<Instant>, _>(attempt_at.map(At))
+            .bind::<Nullable<Instant>, _>(sent_at.map(At))
+            .bind::<Nullable<Doc>, _>(MaybeSaid::from(completion.said.clone()))
+            .bind::<Instant, _>(now)
+            .bind::<Id, _>(completion.id)
+            .bind::<Id, _>(lease)
+            .kept()
+            .get_result(c)
+            .optional())
     }
 
     /// When each of the queues has work next: one statement, for [`super::Store::look`]. What paused clinics have
@@ -297,42 +312,6 @@ impl Tx<'_> {
     }
 }
 
-/// The statement that completes so many completions, each bound value by value, for SQLite.
-fn completing_listed(completions: usize) -> String {
-    let row = |row: usize| {
-        let first = 3 + row * 6;
-        let [id, state, reason, attempt_at, sent_at, said] =
-            [first, first + 1, first + 2, first + 3, first + 4, first + 5];
-        format!("(${id},${state},${reason},${attempt_at},${sent_at},${said})")
-    };
-    let rows: Vec<String> = (0..completions).map(row).collect();
-    completing(&format!("VALUES {}", rows.join(",")), "", "+held.id")
-}
-
-/// The statement that completes what `done` lists, as far as it is still held; `lock` locks it, and `key` is
-/// what each is looked up by.
-///
-/// Each join has one way only, by the key of reminders: neither engine knows how much `done` lists, and
-/// PostgreSQL would go through it once for every row, SQLite through all reminders. For SQLite the cross join
-/// settles that, and a sum of one thing, which is no use to an index.
-fn completing(done: &str, lock: &str, key: &str) -> String {
-    format!(
-        "WITH mine AS (SELECT $1 AS lease, $2 AS now),
-         done (id, state, reason, attempt_at, sent_at, said) AS ({done}),
-         held AS MATERIALIZED (
-            SELECT done.* FROM done CROSS JOIN reminders r
-            WHERE r.id = done.id AND r.state = 'claimed'
-              AND r.lease_id = (SELECT lease FROM mine) {lock})
-         UPDATE reminders SET state = held.state, reason = held.reason,
-            attempt_at = held.attempt_at, sent_at = coalesce(held.sent_at, reminders.sent_at),
-            said = coalesce(held.said, reminders.said),
-            lease_id = NULL, leased_until = NULL, updated_at = (SELECT now FROM mine)
-         FROM held
-         WHERE reminders.id = {key}
-         RETURNING reminders.id"
-    )
-}
-
 /// One array for each column: the statement is the same however many rows there are, so that PostgreSQL
 /// reads and plans it once.
 fn complete_at_once(
@@ -341,12 +320,27 @@ fn complete_at_once(
     now: At,
     completions: &[Completion],
 ) -> QueryResult<Vec<Changed>> {
-    const DONE: &str = "SELECT * FROM unnest($3::uuid[], $4::text[], $5::text[], $6::timestamptz[], \
-         $7::timestamptz[], $8::jsonb[])";
+    // Each join has one way only, by the key of reminders: PostgreSQL does not know how much it is given, and
+    // would go through it once for every row.
+    const COMPLETE: &str = "WITH mine AS (SELECT $1 AS lease, $2 AS now),
+         done (id, state, reason, attempt_at, sent_at, said) AS (
+            SELECT * FROM unnest($3::uuid[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[],
+                $8::jsonb[])),
+         held AS MATERIALIZED (
+            SELECT done.* FROM done CROSS JOIN reminders r
+            WHERE r.id = done.id AND r.state = 'claimed'
+              AND r.lease_id = (SELECT lease FROM mine) ORDER BY r.id FOR UPDATE OF r)
+         UPDATE reminders SET state = held.state, reason = held.reason,
+            attempt_at = held.attempt_at, sent_at = coalesce(held.sent_at, reminders.sent_at),
+            said = coalesce(held.said, reminders.said),
+            lease_id = NULL, leased_until = NULL, updated_at = (SELECT now FROM mine)
+         FROM held
+         WHERE reminders.id = held.id
+         RETURNING reminders.id";
     let columns: Vec<Columns> = completions.iter().map(|one| one.outcome.columns()).collect();
     let ids: Vec<ReminderId> = completions.iter().map(|one| one.id).collect();
     let said = completions.iter().map(|one| MaybeSaid::from(one.said.clone()));
-    sql_query(completing(DONE, "ORDER BY r.id FOR UPDATE OF r", "held.id"))
+    sql_query(COMPLETE)
         .bind::<Id, _>(lease)
         .bind::<Instant, _>(now)
         .bind::<Array<Id>, _>(ids)
@@ -361,21 +355,4 @@ fn complete_at_once(
 
 fn instants(all: impl Iterator<Item = Option<Timestamp>>) -> Vec<Option<At>> {
     all.map(|at| at.map(At)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::sqlite::plan_of;
-
-    #[test]
-    fn however_many_are_completed_each_is_looked_up() {
-        for many in [1, 20, BATCH] {
-            let plan = plan_of(&completing_listed(many));
-            let of_reminders = plan.iter().filter(|step| step.contains(" reminders "));
-            let of_reminders: Vec<_> = of_reminders.collect();
-            assert!(of_reminders.iter().all(|step| step.ends_with("(id=?)")), "{plan:?}");
-            assert_eq!(of_reminders.len(), 1, "{plan:?}");
-        }
-    }
 }

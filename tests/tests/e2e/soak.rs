@@ -1,6 +1,6 @@
 //! Months of an ordinary clinic's days, one after the other, and whether what is kept stays as large as it was.
 //!
-//! `cargo test` has four months with a session or two a day; `just soak` says how many, and looks at memory, too.
+//! `cargo test` has four months with a session a day; `just soak` says how many, and looks at memory, too.
 
 use std::fmt;
 
@@ -31,7 +31,7 @@ impl Soak {
             text.map(|text| text.parse::<u32>().unwrap())
         };
         let days = number("DAYS");
-        let sessions = number("SESSIONS").unwrap_or(2);
+        let sessions = number("SESSIONS").unwrap_or(1);
         Self { days: days.unwrap_or(SETTLED * 2), sessions, alone: days.is_some() }
     }
 }
