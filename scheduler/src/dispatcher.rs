@@ -193,7 +193,6 @@ impl Dispatcher {
             if self.is_stopping() && run.is_lost() {
                 return;
             }
-            run.look = false;
         }
     }
 

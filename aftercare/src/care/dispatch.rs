@@ -37,6 +37,8 @@ pub struct Claim {
     pub until: Timestamp,
     /// Where the reminders end, if there are probably more behind them.
     pub onward: Option<Place>,
+    /// Whether there is probably more that is due, of whichever queue.
+    pub more: bool,
     /// Reminders whose next attempt is due.
     reminders: Vec<Reminder>,
     /// Single devices that are still to get a reminder which another device has accepted.
@@ -427,8 +429,9 @@ pub fn claim_from(
         tests = tx.claim_test_pushes(share, lease, until)?;
     }
     let left = less(limit, tests.len());
+    let share_of_retries = (left / 4).max(1);
     if of.retries {
-        retries = tx.claim_retries((left / 4).max(1), lease, until)?;
+        retries = tx.claim_retries(share_of_retries, lease, until)?;
     }
     let left = less(left, retries.len());
     if of.reminders && left > 0 {
@@ -438,8 +441,10 @@ pub fn claim_from(
     if of.tests && share == 0 && left > 0 {
         tests = tx.claim_test_pushes(left, lease, until)?;
     }
+    let all_of = |share: i64, taken: usize| taken > 0 && less(share, taken) == 0;
+    let more = left == 0 || all_of(share, tests.len()) || all_of(share_of_retries, retries.len());
     let onward = reminders.last().filter(|_| left == 0).and_then(Place::of);
-    Ok(Claim { lease, until, onward, reminders, retries, tests })
+    Ok(Claim { lease, until, onward, more, reminders, retries, tests })
 }
 
 /// What the queues were put in order by.

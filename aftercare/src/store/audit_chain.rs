@@ -11,6 +11,7 @@ use diesel::sql_types::{BigInt, Binary};
 use jiff::{SignedDuration, Timestamp};
 
 use super::conn::Conn;
+use super::kept::{Keep as _, NoRow};
 use super::schema::{audit, server};
 use super::sql::{At, Id};
 use super::{Store, StoreError, Tx, with_conn};
@@ -201,10 +202,17 @@ impl Tx<'_> {
     }
 
     fn write_link(&mut self, link: &(AuditId, i64, Digest, Digest)) -> Result<usize, StoreError> {
+        const LINK: &str = "UPDATE audit SET seq = $1, prev = $2, hash = $3
+             WHERE id = $4 AND seq IS NULL RETURNING id";
         let (id, seq, prev, hash) = *link;
-        with_conn!(self, |c| diesel::update(audit::table.find(id).filter(audit::seq.is_null()))
-            .set((audit::seq.eq(seq), audit::prev.eq(prev), audit::hash.eq(hash)))
-            .execute(c))
+        let written: Vec<NoRow> = with_conn!(self, |c| sql_query(LINK)
+            .bind::<BigInt, _>(seq)
+            .bind::<Binary, _>(prev)
+            .bind::<Binary, _>(hash)
+            .bind::<Id, _>(id)
+            .kept()
+            .load(c))?;
+        Ok(written.len())
     }
 
     /// SQLite has one writer.

@@ -60,6 +60,8 @@ pub(super) struct Looked {
 struct Claimed {
     jobs: Vec<Job>,
     lease_end: LeaseEnd,
+    /// Whether it took as much as it may.
+    full: bool,
 }
 
 impl Claimed {
@@ -182,7 +184,7 @@ impl Dispatcher {
             Ok(jobs) => (jobs, None),
             Err(error) => (claim.singles().map(|(item, _)| released(item)).collect(), Some(error)),
         };
-        looked.claimed = Some(Claimed { jobs, lease_end });
+        looked.claimed = Some(Claimed { jobs, lease_end, full: claim.more });
         failure.map_or(Ok(()), Err)
     }
 
@@ -224,8 +226,7 @@ impl Dispatcher {
         run.summary.paused |= looked.paused;
         run.alarm = looked.alarm.or(run.alarm);
         run.onward = looked.onward;
-        let small = looked.claimed.is_some() && looked.onward.is_none();
-        if !small {
+        if looked.claimed.as_ref().is_none_or(|claimed| claimed.full) {
             run.look_from = Instant::now();
         }
         run.unfinished |= unfinished;
@@ -236,10 +237,13 @@ impl Dispatcher {
             run.summary.claimed += claimed.jobs.len();
             self.take_on(run, claimed);
         }
-        looked.failure.map_or(Ok(()), Err)
+        let Some(failure) = looked.failure else { return Ok(()) };
+        // The heartbeat looks again.
+        run.look = false;
+        Err(failure)
     }
 
-    fn take_on(&self, run: &mut Run<'_>, Claimed { jobs, lease_end }: Claimed) {
+    fn take_on(&self, run: &mut Run<'_>, Claimed { jobs, lease_end, .. }: Claimed) {
         for Job { item, decision } in jobs {
             match decision {
                 Decision::Send(outgoing) => self.start(run, item, *outgoing, lease_end),

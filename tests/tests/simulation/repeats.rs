@@ -45,6 +45,9 @@ impl World {
                 return Err("it was sent there, and its lease is not over".to_owned());
             }
         }
+        if !booking && row.state != "sent" && self.sent.contains(&id) {
+            return Err("it was written down as sent, and is claimed again".to_owned());
+        }
         if !booking {
             self.judge_names(message, row)?;
         }
@@ -112,14 +115,17 @@ impl World {
         }
     }
 
-    /// The process has written down one of the answers that it got.
+    /// The process has written down one of the answers that it got under its last lease.
     fn note_written(&mut self, row: &Written) {
-        let of_it = |one: &&mut Arrival| {
+        let of_it = |one: &Arrival| {
             (one.process, one.reminder) == (row.process, row.reminder)
                 && one.is_known_taken()
                 && !one.written
         };
-        if let Some(first) = self.arrivals.iter_mut().filter(of_it).min_by_key(|one| one.answered) {
+        let last = self.arrivals.iter().filter(|one| of_it(one)).map(|one| one.until).next_back();
+        let of_last = |one: &&mut Arrival| of_it(one) && Some(one.until) == last;
+        if let Some(first) = self.arrivals.iter_mut().filter(of_last).min_by_key(|one| one.answered)
+        {
             first.written = true;
         }
     }

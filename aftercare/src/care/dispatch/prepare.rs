@@ -175,13 +175,13 @@ impl Known<'_> {
             return None;
         }
         let case = person.case;
-        let words = person.words_again(reminder, now)?;
         let device = case.devices.iter().find(|device| device.id == retry.device_id);
         let target = device.and_then(target)?;
-        // The clock was set back since the other one got it.
+        // The clock was set back since the other one got it: what it says may not hold yet.
         if now < reminder.due_at {
             return Some(postponed(target, now, Some(reminder.due_at), Reason::Retrying));
         }
+        let words = person.words_again(reminder, now)?;
         if let Some(end) = person.quiet_until(reminder, now) {
             let end = Some(end).filter(|end| *end < reminder.use_by);
             return Some(postponed(target, now, end, Reason::QuietHours));
