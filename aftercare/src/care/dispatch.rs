@@ -37,8 +37,8 @@ pub struct Claim {
     pub until: Timestamp,
     /// Where the reminders end, if there are probably more behind them.
     pub onward: Option<Place>,
-    /// Whether there is probably more that is due, of whichever queue.
-    pub more: bool,
+    /// Whether it took as much of a queue as it may: there is probably more that is due.
+    pub full: bool,
     /// Reminders whose next attempt is due.
     reminders: Vec<Reminder>,
     /// Single devices that are still to get a reminder which another device has accepted.
@@ -442,9 +442,9 @@ pub fn claim_from(
         tests = tx.claim_test_pushes(left, lease, until)?;
     }
     let all_of = |share: i64, taken: usize| taken > 0 && less(share, taken) == 0;
-    let more = left == 0 || all_of(share, tests.len()) || all_of(share_of_retries, retries.len());
+    let full = left == 0 || all_of(share, tests.len()) || all_of(share_of_retries, retries.len());
     let onward = reminders.last().filter(|_| left == 0).and_then(Place::of);
-    Ok(Claim { lease, until, onward, more, reminders, retries, tests })
+    Ok(Claim { lease, until, onward, full, reminders, retries, tests })
 }
 
 /// What the queues were put in order by.

@@ -201,6 +201,7 @@ impl Tx<'_> {
         })
     }
 
+    /// A link at a time for SQLite: given all of them, it would go through everything that is not sealed.
     fn write_link(&mut self, link: &(AuditId, i64, Digest, Digest)) -> Result<usize, StoreError> {
         const LINK: &str = "UPDATE audit SET seq = $1, prev = $2, hash = $3
              WHERE id = $4 AND seq IS NULL RETURNING id";

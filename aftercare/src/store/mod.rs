@@ -56,6 +56,8 @@ mod sqlite;
 mod staff;
 mod test_pushes;
 mod treatments;
+mod tx;
+mod unit;
 mod webhook_answers;
 mod webhook_events;
 mod webhooks;
@@ -64,12 +66,10 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use crate::clock::Env;
-use crate::ids::{ClinicId, StaffId};
 use crate::seal::MasterKey;
-use conn::{Access, Conn, Pool, Source, with_conn};
+use conn::{Access, Conn, Pool, with_conn};
+use unit::pools;
 
 pub use amendments::{
     AmendedFields, AmendingEvent, Amendment, AmendmentKind, Booking, NewAmendment,
@@ -105,6 +105,7 @@ pub use snoozes::Snooze;
 pub use staff::{Staff, StaffSession};
 pub use test_pushes::TestPush;
 pub use treatments::{NewTreatment, Treatment, TreatmentFilter, TreatmentState};
+pub use tx::Tx;
 pub use webhook_answers::WebhookAnswer;
 pub use webhook_events::{NewWebhookEvent, WebhookEvent, WebhookEventState, WebhookOutcome};
 pub use webhooks::{Listener, Webhook};
@@ -359,166 +360,4 @@ impl Store {
 /// [`StoreError::Settings`].
 pub fn check_url(url: &str) -> Result<(), StoreError> {
     pools(url, &StoreOptions::default()).map(|_| ())
-}
-
-fn pools(url: &str, options: &StoreOptions) -> Result<(Arc<Pool>, Arc<Pool>), StoreError> {
-    match url.split_once(':') {
-        Some(("sqlite", rest)) => {
-            let file = Arc::new(sqlite::File::parse(rest)?);
-            let pool = |access, size| {
-                Arc::new(Pool::new(Source::Sqlite(Arc::clone(&file), access), size))
-            };
-            Ok((pool(Access::Read, options.connections), pool(Access::Write, 1)))
-        }
-        Some(("postgres" | "postgresql", _)) if options.mode == Mode::Inline => Err(
-            StoreError::Settings("PostgreSQL needs threads; only SQLite works without".to_owned()),
-        ),
-        Some(("postgres" | "postgresql", _)) => {
-            let server = Arc::new(postgres::Server::parse(url)?);
-            let pool = Arc::new(Pool::new(Source::Pg(server), options.connections));
-            Ok((Arc::clone(&pool), pool))
-        }
-        _ => Err(StoreError::Settings(
-            "unknown kind of database; it must start with sqlite: (a file, as in sqlite:aftercare.db) or \
-             postgres:// (a server, as in postgres://user@host/aftercare)"
-                .to_owned(),
-        )),
-    }
-}
-
-impl Inner {
-    fn pool(&self, access: Access) -> &Arc<Pool> {
-        match access {
-            Access::Read => &self.readers,
-            Access::Note | Access::Write => &self.writers,
-        }
-    }
-
-    /// The unit of work `F` passes the fail points, where a test has set any.
-    fn pass<F>(&self, side: Side) -> Result<(), StoreError> {
-        match &self.fail_points {
-            Some(points) => points.pass(std::any::type_name::<F>(), side),
-            None => Ok(()),
-        }
-    }
-
-    fn tx<'a>(&'a self, conn: &'a mut Conn) -> Tx<'a> {
-        Tx {
-            conn,
-            env: &self.env,
-            master: &self.master,
-            now: self.env.now(),
-            acting: None,
-            failure: None,
-            follows_the_index: false,
-        }
-    }
-
-    /// No transaction around `question`.
-    fn look<T>(
-        &self,
-        question: impl Fn(&mut Tx<'_>) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        let (conn, answer) = self.readers.first(|conn| question(&mut self.tx(conn)))?;
-        self.readers.put(conn);
-        Ok(answer)
-    }
-
-    /// One transaction around `work`.
-    fn unit<T, E, F>(&self, access: Access, keep: bool, work: F) -> Result<T, E>
-    where
-        E: From<StoreError>,
-        F: FnOnce(&mut Tx<'_>) -> Result<T, E>,
-    {
-        let pool = self.pool(access);
-        let mut conn = pool.begin(access)?;
-        let mut tx = self.tx(&mut conn);
-        let result = work(&mut tx);
-        let failure = tx.failure;
-        match (result, failure) {
-            // PostgreSQL would answer COMMIT with a silent rollback.
-            (Ok(_), Some(failure)) => {
-                if conn.rollback().is_ok() {
-                    pool.put(conn);
-                }
-                Err(StoreError::Internal(format!("went on after a failed query: {failure}")).into())
-            }
-            (Ok(value), None) if keep => {
-                self.pass::<F>(Side::BeforeCommit)?;
-                conn.commit().map_err(StoreError::of_commit)?;
-                pool.put(conn);
-                self.pass::<F>(Side::AfterCommit)?;
-                Ok(value)
-            }
-            (result, _) => {
-                // A connection that cannot roll back is not used again.
-                if conn.rollback().is_ok() {
-                    pool.put(conn);
-                }
-                result
-            }
-        }
-    }
-}
-
-/// One open transaction. Its methods are the queries, one file for each aggregate.
-///
-/// After a method returned an error, the unit of work must return one too: the transaction is
-/// lost, and the store refuses to commit it.
-pub struct Tx<'a> {
-    conn: &'a mut Conn,
-    env: &'a Env,
-    master: &'a MasterKey,
-    now: Timestamp,
-    acting: Option<StaffId>,
-    failure: Option<String>,
-    /// Whether the plans of this transaction's statements follow the indexes already.
-    follows_the_index: bool,
-}
-
-impl Tx<'_> {
-    /// The instant of this unit of work: the clock's when the transaction began.
-    #[must_use]
-    pub fn now(&self) -> Timestamp {
-        self.now
-    }
-
-    /// The clock and the random numbers.
-    #[must_use]
-    pub fn env(&self) -> &Env {
-        self.env
-    }
-
-    /// From now on, what is done in a clinic's name is done by this person at its desk.
-    pub fn act_as(&mut self, staff: StaffId) {
-        self.acting = Some(staff);
-    }
-
-    /// Who acts in a clinic's name, as the audit trail has it: its own software, or somebody at its
-    /// desk.
-    #[must_use]
-    pub fn actor_of(&self, clinic: ClinicId) -> String {
-        self.acting.map_or_else(|| format!("clinic:{clinic}"), |staff| format!("staff:{staff}"))
-    }
-
-    /// Notes that a query failed, so that the transaction is not committed.
-    fn refused(&mut self, error: diesel::result::Error) -> StoreError {
-        let error = StoreError::from(error);
-        self.failure = Some(error.to_string());
-        error
-    }
-
-    /// What follows a `SELECT` that claims rows: SQLite has one writer and needs nothing.
-    fn lock_clause(&self, postgres: &'static str) -> &'static str {
-        match self.conn {
-            Conn::Pg(_) => postgres,
-            Conn::Sqlite(_) => "",
-        }
-    }
-}
-
-impl std::fmt::Debug for Tx<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tx").field("now", &self.now).finish_non_exhaustive()
-    }
 }

@@ -22,9 +22,6 @@ use super::{StoreError, Tx, with_conn};
 use crate::ids::{LeaseId, ReminderId};
 use crate::planner::{Reason, ReminderState, Said};
 
-/// How many completions one statement writes, with six bound values for each.
-const BATCH: usize = 500;
-
 /// What became of a claimed reminder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Completion {
@@ -140,6 +137,10 @@ struct Changed {
     id: ReminderId,
 }
 
+fn ids(changed: Vec<Changed>) -> Vec<ReminderId> {
+    changed.into_iter().map(|row| row.id).collect()
+}
+
 impl Tx<'_> {
     /// Claims up to `limit` planned reminders that the queue should look at by now, the most overdue
     /// first, until `lease_until`. Paused clinics' wait. On PostgreSQL, claimers pass by what others are
@@ -231,29 +232,16 @@ impl Tx<'_> {
         lease: LeaseId,
         completions: &[Completion],
     ) -> Result<Vec<ReminderId>, StoreError> {
-        let mut changed = Vec::with_capacity(completions.len());
-        for completions in completions.chunks(BATCH) {
-            let rows: Vec<Changed> = self.complete_batch(lease, completions)?;
-            changed.extend(rows.into_iter().map(|row| row.id));
-        }
-        Ok(changed)
-    }
-
-    /// Locks in the order of ids, as re-planning does, so that neither waits for the other in a circle.
-    fn complete_batch(
-        &mut self,
-        lease: LeaseId,
-        completions: &[Completion],
-    ) -> Result<Vec<Changed>, StoreError> {
         let now = At(self.now);
         if let Conn::Pg(c) = &mut *self.conn {
             let changed = complete_at_once(c, lease, now, completions);
-            return changed.map_err(|error| self.refused(error));
+            return changed.map(ids).map_err(|error| self.refused(error));
         }
-        completions.iter().try_fold(Vec::with_capacity(completions.len()), |mut changed, one| {
-            changed.extend(self.complete_one(lease, now, one)?);
-            Ok(changed)
-        })
+        let mut changed = Vec::with_capacity(completions.len());
+        for completion in completions {
+            changed.extend(self.complete_one(lease, now, completion)?);
+        }
+        Ok(ids(changed))
     }
 
     /// There and back is no way at all in SQLite, and one short statement is prepared for whatever number.
@@ -313,7 +301,8 @@ impl Tx<'_> {
 }
 
 /// One array for each column: the statement is the same however many rows there are, so that PostgreSQL
-/// reads and plans it once.
+/// reads and plans it once. Locks in the order of ids, as re-planning does, so that neither waits for the other
+/// in a circle.
 fn complete_at_once(
     conn: &mut PgConnection,
     lease: LeaseId,

@@ -60,7 +60,7 @@ pub(super) struct Looked {
 struct Claimed {
     jobs: Vec<Job>,
     lease_end: LeaseEnd,
-    /// Whether it took as much as it may.
+    /// Whether there is probably more.
     full: bool,
 }
 
@@ -184,7 +184,7 @@ impl Dispatcher {
             Ok(jobs) => (jobs, None),
             Err(error) => (claim.singles().map(|(item, _)| released(item)).collect(), Some(error)),
         };
-        looked.claimed = Some(Claimed { jobs, lease_end, full: claim.more });
+        looked.claimed = Some(Claimed { jobs, lease_end, full: claim.full });
         failure.map_or(Ok(()), Err)
     }
 

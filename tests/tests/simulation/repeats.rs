@@ -45,10 +45,10 @@ impl World {
                 return Err("it was sent there, and its lease is not over".to_owned());
             }
         }
-        if !booking && row.state != "sent" && self.sent.contains(&id) {
-            return Err("it was written down as sent, and is claimed again".to_owned());
-        }
         if !booking {
+            if row.state != "sent" && self.sent.contains(&id) {
+                return Err("it was written down as sent, and is claimed again".to_owned());
+            }
             self.judge_names(message, row)?;
         }
         // Of one attempt's phones the first that may be tried again decides for all; a phone that is still to

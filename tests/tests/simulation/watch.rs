@@ -96,18 +96,19 @@ impl World {
                 message.words,
             ),
         );
-        if let Err(why) = self.judge(process, &message, row.as_ref()) {
+        let leases = rows::retry_leases(&mut self.look, message.reminder);
+        let retried = leases.get(&process).copied();
+        if let Err(why) = self.judge(process, &message, row.as_ref(), retried.is_some()) {
             self.wrong(format!("{why}: {} to {}", message.reminder, message.address));
         }
         let lease = row.as_ref().and_then(|row| row.lease.clone());
-        let retries = rows::retry_leases(&mut self.look, message.reminder);
         let of_reminder = lease.as_ref().filter(|lease| lease.process() == process);
         self.arrivals.push(Arrival {
             process,
             at: now,
             reminder: message.reminder,
             address: message.address,
-            until: of_reminder.map(|lease| lease.until).or(retries.get(&process).copied()),
+            until: of_reminder.map(|lease| lease.until).or(retried),
             lease,
             reply,
             answered: None,
@@ -148,7 +149,13 @@ impl World {
         now.saturating_sub(if disturbed { UNDER_WAY } else { AT_ONCE })
     }
 
-    fn judge(&mut self, process: u8, message: &Message, row: Option<&Row>) -> Result<(), String> {
+    fn judge(
+        &self,
+        process: u8,
+        message: &Message,
+        row: Option<&Row>,
+        retried: bool,
+    ) -> Result<(), String> {
         let looked = self.looked();
         let Some(row) = row else {
             let owner = self.ledger.addresses.get(&message.address).map(|one| &one.owner);
@@ -160,7 +167,7 @@ impl World {
         };
         let n = self.ledger.by_id(row.patient).ok_or("there is no such patient")?;
         self.judge_person(n, message, row)?;
-        self.judge_lease(process, row)?;
+        self.judge_lease(process, row, retried)?;
         let members: Vec<_> = row.members();
         let members: Vec<(&Session, String)> =
             members.into_iter().map(|(id, step)| (&self.ledger.sessions[&id], step)).collect();
@@ -318,14 +325,13 @@ impl World {
     }
 
     /// Only who holds the reminder, or one of its devices, may send; what was taken back while it left, did.
-    fn judge_lease(&mut self, process: u8, row: &Row) -> Result<(), String> {
+    fn judge_lease(&self, process: u8, row: &Row, retried: bool) -> Result<(), String> {
         let (now, clock) = (self.clock.elapsed(), self.clock.now());
         let held =
             row.lease.as_ref().filter(|lease| row.state == "claimed" && lease.process() == process);
         if let Some(lease) = held {
             return if lease.until > clock { Ok(()) } else { Err("after its lease".to_owned()) };
         }
-        let retried = rows::retry_leases(&mut self.look, row.id).contains_key(&process);
         let patient = self.ledger.by_id(row.patient).map(|n| &self.ledger.patients[n]);
         let taken_back = patient.is_some_and(|patient| patient.planned + UNDER_WAY > now);
         if retried || taken_back || self.stepped_lately() {

@@ -134,7 +134,7 @@ async fn every_outcome_is_written(bed: Bed) {
             );
             assert!(rows.iter().all(|row| row.lease_id.is_none() && row.leased_until.is_none()));
             assert!(rows.iter().any(|row| row.id == first));
-            assert_eq!(tx.next_due().map(|next| next.reminders())?, Some(later));
+            assert_eq!(tx.next_due()?.reminders(), Some(later));
             assert_eq!(tx.clinic(clinic.id)?.unwrap().id, clinic.id);
             Ok::<_, StoreError>(())
         })

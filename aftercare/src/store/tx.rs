@@ -1,0 +1,73 @@
+//! One open transaction: whose methods, file by file, are the queries.
+
+use std::fmt;
+
+use jiff::Timestamp;
+
+use super::StoreError;
+use super::conn::Conn;
+use crate::clock::Env;
+use crate::ids::{ClinicId, StaffId};
+use crate::seal::MasterKey;
+
+/// One open transaction. Its methods are the queries, one file for each aggregate.
+///
+/// After a method returned an error, the unit of work must return one too: the transaction is
+/// lost, and the store refuses to commit it.
+pub struct Tx<'a> {
+    pub(super) conn: &'a mut Conn,
+    pub(super) env: &'a Env,
+    pub(super) master: &'a MasterKey,
+    pub(super) now: Timestamp,
+    pub(super) acting: Option<StaffId>,
+    pub(super) failure: Option<String>,
+    /// Whether the plans of this transaction's statements follow the indexes already.
+    pub(super) follows_the_index: bool,
+}
+
+impl Tx<'_> {
+    /// The instant of this unit of work: the clock's when the transaction began.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// The clock and the random numbers.
+    #[must_use]
+    pub fn env(&self) -> &Env {
+        self.env
+    }
+
+    /// From now on, what is done in a clinic's name is done by this person at its desk.
+    pub fn act_as(&mut self, staff: StaffId) {
+        self.acting = Some(staff);
+    }
+
+    /// Who acts in a clinic's name, as the audit trail has it: its own software, or somebody at its
+    /// desk.
+    #[must_use]
+    pub fn actor_of(&self, clinic: ClinicId) -> String {
+        self.acting.map_or_else(|| format!("clinic:{clinic}"), |staff| format!("staff:{staff}"))
+    }
+
+    /// Notes that a query failed, so that the transaction is not committed.
+    pub(super) fn refused(&mut self, error: diesel::result::Error) -> StoreError {
+        let error = StoreError::from(error);
+        self.failure = Some(error.to_string());
+        error
+    }
+
+    /// What follows a `SELECT` that claims rows: SQLite has one writer and needs nothing.
+    pub(super) fn lock_clause(&self, postgres: &'static str) -> &'static str {
+        match self.conn {
+            Conn::Pg(_) => postgres,
+            Conn::Sqlite(_) => "",
+        }
+    }
+}
+
+impl fmt::Debug for Tx<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tx").field("now", &self.now).finish_non_exhaustive()
+    }
+}
