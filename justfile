@@ -49,10 +49,10 @@ bench-planner *ARGS:
 # Kill the real binary so often under load, and judge from outside: on SQLite, then three replicas on PostgreSQL, whose
 # server crashes and whose replicas stand still for longer than their leases, too (0 leaves an engine out)
 storm KILLS="1000" REPLICAS="300" CRASHES="100" STOPS="100" SEED="1":
-    cargo build
+    cargo build --config .ci/optimised.toml
     AFTERCARE_STORM_SQLITE_KILLS={{KILLS}} AFTERCARE_STORM_POSTGRES_KILLS={{REPLICAS}} \
         AFTERCARE_STORM_CRASHES={{CRASHES}} AFTERCARE_STORM_STOPS={{STOPS}} AFTERCARE_STORM_SEED={{SEED}} \
-        cargo test --test e2e storm -- --nocapture --test-threads 1
+        cargo test --config .ci/optimised.toml --test e2e storm -- --nocapture --test-threads 1
 
 # So many days of a clinic with so many new patients a day, kept for 30 days: whether tables and memory stay as they were
 soak DAYS="180" SESSIONS="20":

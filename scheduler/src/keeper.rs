@@ -40,6 +40,7 @@ impl Keeper {
         self.tell_due_sessions().await;
         self.drop_silent_devices().await;
         self.erase_who_is_over().await;
+        self.close_what_is_over().await;
     }
 
     async fn forget_sessions(&self) {
@@ -121,6 +122,22 @@ impl Keeper {
         // What a crash leaves undone after the commit, the heartbeat finishes.
         if let Err(error) = self.store.finish_erasures().await {
             tracing::warn!(%error, "could not finish erasures; trying again");
+        }
+    }
+
+    async fn close_what_is_over(&self) {
+        let retention = self.retention;
+        let over = move |tx: &mut Tx<'_>, after| {
+            tx.patients_to_close(retention.before(tx.now()), after, AT_ONCE)
+        };
+        let close = move |tx: &mut Tx<'_>, patient| care::close_if_over(tx, patient, retention);
+        let closed = self.for_all("close old treatments", over, close).await;
+        match closed.map(|treatments| treatments.into_iter().sum::<usize>()) {
+            Ok(0) => {}
+            Ok(treatments) => {
+                tracing::info!(treatments, %retention, "forgot what was told of old treatments");
+            }
+            Err(error) => tracing::warn!(%error, "could not close every old treatment"),
         }
     }
 

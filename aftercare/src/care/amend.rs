@@ -95,8 +95,12 @@ pub(super) fn settle(
         (said.completed_at, said.time_zone.clone(), said.areas.clone(), said.protocol_id)
     };
     if session(&settled) != session(known) {
+        tx.reopen_treatment(known.id)?;
         replan_amended(tx, patient.id, &[known.id].into())?;
-    } else if (settled.next_session_at, settled.state) != (known.next_session_at, known.state) {
+    } else if settled.next_session_at != known.next_session_at {
+        tx.reopen_treatment(known.id)?;
+        replan(tx, patient.id)?;
+    } else if settled.state != known.state {
         replan(tx, patient.id)?;
     }
     let anything_else = Treatment {

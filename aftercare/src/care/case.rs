@@ -329,6 +329,7 @@ fn facts_of(treatment: &Treatment, protocol: Arc<Protocol>) -> TreatmentFacts {
         areas: treatment.areas.clone(),
         voided: treatment.state == TreatmentState::Voided,
         next_session_at: treatment.next_session_at,
+        closed: treatment.closed_at.is_some(),
     }
 }
 

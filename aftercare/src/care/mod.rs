@@ -76,7 +76,7 @@ pub use reachability::{Unheard, UnheardPage, UnheardReminder, unheard};
 pub use reading::{Reading, note_own_export, note_reading};
 pub use receipts::{Receipts, ReceiptsError, Reported, record_receipts};
 pub use replan::{ReplanFilter, Replanned, replan_everybody};
-pub use retention::{Retention, RetentionError, erase_if_over};
+pub use retention::{Retention, RetentionError, close_if_over, erase_if_over};
 pub use signing_keys::{
     ACCESS_LIFETIME, PUBLISHED_AHEAD, Rotation, Turn, ensure_signing_key, needs_care,
     replace_signing_keys, rotate_signing_keys, signing_key,

@@ -85,6 +85,7 @@ impl Underway {
         };
         let running = case.treatments.iter().filter(|treatment| {
             treatment.state == TreatmentState::Active
+                && treatment.closed_at.is_none()
                 && self.versions.contains(&treatment.protocol_id)
                 && (treatment.completed_at > self.since || planned(treatment.id))
         });

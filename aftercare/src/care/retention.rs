@@ -1,14 +1,21 @@
-//! How long patients are kept.
+//! How long patients are kept, and of whoever stays, what they were told.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, Unit};
 
+use super::case::{Case, locked_case};
 use super::erasure::{ErasedBy, erase_patient};
-use crate::ids::PatientId;
-use crate::store::{StoreError, Tx};
+use crate::ids::{PatientId, TreatmentId};
+use crate::planner::{Plan, TreatmentFacts, of_treatment, plan};
+use crate::protocol::RuleKind;
+use crate::store::{AuditEntry, Reminder, StoreError, Treatment, Tx};
+
+/// The year 9999: beyond all that anybody keeps.
+const NEVER: Timestamp = Timestamp::constant(253_370_764_800, 0);
 
 /// How long a patient is kept after the last treatment: a span of the calendar, of 30 days at least.
 /// Whoever was never treated is kept as long after their last change.
@@ -90,4 +97,88 @@ pub fn erase_if_over(
         return Ok(false);
     }
     Ok(erase_patient(tx, patient, ErasedBy::Retention)?.is_some())
+}
+
+/// Forgets what a patient who stays was told of treatments whose time is over: their reminders, and what became
+/// of these. The treatments stay, count in their courses, and plan nothing any more. How many were closed.
+///
+/// A treatment's time is over when it has been as long ago as patients are kept that it was completed and
+/// recorded, that any of its steps or reminders was of use, and that the last of its instructions ended: one
+/// that holds without an end keeps it open. Treatments that share a reminder go together.
+///
+/// # Errors
+/// When the database refuses, or what is sealed does not open.
+pub fn close_if_over(
+    tx: &mut Tx<'_>,
+    patient: PatientId,
+    retention: Retention,
+) -> Result<usize, StoreError> {
+    let (now, before) = (tx.now(), retention.before(tx.now()));
+    tx.lock_everything_of(patient)?;
+    let Some(case) = locked_case(tx, patient)? else { return Ok(0) };
+    let over = Worth { plan: plan(&case.facts, now), case: &case, now }.over();
+    let (closing, staying): (Vec<_>, Vec<_>) = over.into_iter().partition(|(_, at)| *at <= before);
+    for (treatment, at) in staying {
+        tx.set_over(treatment, at)?;
+    }
+    for (treatment, _) in &closing {
+        tx.close_treatment(*treatment)?;
+        tx.append_audit(&AuditEntry {
+            clinic_id: Some(case.clinic.id),
+            actor: "system",
+            action: "treatment.closed",
+            subject: Some(&format!("treatment:{treatment}")),
+        })?;
+    }
+    Ok(closing.len())
+}
+
+/// Of what use a patient's open treatments still are.
+struct Worth<'c> {
+    case: &'c Case,
+    plan: Plan,
+    now: Timestamp,
+}
+
+impl Worth<'_> {
+    /// From when on each is of none. Of those that share a reminder, the last to be over counts for all.
+    fn over(&self) -> BTreeMap<TreatmentId, Timestamp> {
+        let open = self.case.treatments.iter().zip(&self.case.facts.treatments);
+        let open = open.filter(|(treatment, _)| treatment.closed_at.is_none());
+        let mut over: BTreeMap<_, _> =
+            open.map(|(treatment, facts)| (treatment.id, self.over_at(treatment, facts))).collect();
+        let shared: Vec<_> = self.case.reminders.iter().map(treatments_of).collect();
+        loop {
+            let before = over.clone();
+            for treatments in &shared {
+                let last = treatments.iter().filter_map(|one| over.get(one)).max().copied();
+                for one in treatments {
+                    over.entry(*one).and_modify(|at| *at = last.unwrap_or(*at));
+                }
+            }
+            if over == before {
+                return over;
+            }
+        }
+    }
+
+    fn over_at(&self, treatment: &Treatment, facts: &TreatmentFacts) -> Timestamp {
+        let steps = self.plan.steps.iter().filter(|(key, _)| key.treatment == treatment.id);
+        let rows = self.case.reminders.iter().filter(|row| row.treatment_id == treatment.id);
+        let held = of_treatment(&self.case.facts, facts).into_iter();
+        let instructions = held.filter(|held| matches!(held.kind, RuleKind::Avoid | RuleKind::Do));
+        steps
+            .map(|(_, outcome)| outcome.use_by)
+            .chain(rows.map(|row| {
+                if row.state.is_to_come() { self.now.max(row.use_by) } else { row.use_by }
+            }))
+            .chain(instructions.map(|rule| rule.until.unwrap_or(NEVER)))
+            .fold(treatment.completed_at.max(treatment.recorded_at), Timestamp::max)
+    }
+}
+
+/// The treatments that a reminder is of.
+fn treatments_of(reminder: &Reminder) -> BTreeSet<TreatmentId> {
+    let members = reminder.members.iter().map(|member| member.key.treatment);
+    members.chain([reminder.treatment_id]).collect()
 }

@@ -186,6 +186,8 @@ pub struct TreatmentFacts {
     pub voided: bool,
     /// When the next session is booked for.
     pub next_session_at: Option<Timestamp>,
+    /// Its reminders are long over and no longer kept: it counts in its course, and none of its steps is planned.
+    pub closed: bool,
 }
 
 /// A patient, as far as planning is concerned.
@@ -295,7 +297,7 @@ pub struct Outcome {
 pub struct Plan {
     /// What will be sent, by due moment.
     pub reminders: Vec<Planned>,
-    /// What becomes of every step of every treatment.
+    /// What becomes of every step of every treatment that is not closed.
     pub steps: BTreeMap<Key, Outcome>,
 }
 

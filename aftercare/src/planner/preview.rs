@@ -138,6 +138,7 @@ pub fn preview(trial: Trial) -> Preview {
         zone: trial.zone.clone(),
         voided: false,
         next_session_at: None,
+        closed: false,
     };
     let person = Person {
         id: None,

@@ -51,7 +51,7 @@ impl Candidate<'_> {
     }
 }
 
-/// The candidates of all treatments, and the fates of all other steps.
+/// The candidates of all treatments that are not closed, and the fates of all other steps.
 pub(super) fn candidates<'f>(
     chart: &Chart<'f>,
     corrections: &'f [Correction<'f>],
@@ -60,7 +60,7 @@ pub(super) fn candidates<'f>(
     let view = View { chart, put_off: chart.facts.put_off(), rows: rows(chart, now), now };
     let mut candidates: Vec<Candidate<'f>> = Vec::new();
     let mut steps = BTreeMap::new();
-    for treatment in &chart.facts.treatments {
+    for treatment in chart.facts.treatments.iter().filter(|treatment| !treatment.closed) {
         let others = candidates.len();
         for (order, step) in treatment.protocol.steps.iter().enumerate() {
             let key = Key { treatment: treatment.id, step: step.id.clone() };

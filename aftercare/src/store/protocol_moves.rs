@@ -27,7 +27,7 @@ pub struct ProtocolMove {
     pub started_at: Timestamp,
 }
 
-/// The treatments of a clinic under these versions that may have something ahead of them: a reminder, or,
+/// The open treatments of a clinic under these versions that may have something ahead of them: a reminder, or,
 /// as they ended after `$since`, what their protocol says later.
 macro_rules! running {
     ($clinic:expr, $versions:expr, $since:expr) => {{
@@ -38,6 +38,7 @@ macro_rules! running {
             .filter(treatments::clinic_id.eq($clinic))
             .filter(treatments::state.eq(TreatmentState::Active))
             .filter(treatments::protocol_id.eq_any($versions))
+            .filter(treatments::closed_at.is_null())
             .filter(treatments::completed_at.gt(At($since)).or(exists(planned)))
     }};
 }

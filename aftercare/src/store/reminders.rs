@@ -23,7 +23,7 @@ pub struct Reminder {
     pub clinic_id: ClinicId,
     /// Whose it is.
     pub patient_id: PatientId,
-    /// With `step_id` the key: unique, and kept for good.
+    /// With `step_id` the key: unique, and kept for as long as the reminder is.
     pub treatment_id: TreatmentId,
     /// The protocol's step; of a bundle its first.
     pub step_id: StepId,

@@ -1,4 +1,4 @@
-//! Who has been kept for as long as the operator keeps patients.
+//! Who has been kept for as long as the operator keeps patients, and what.
 
 use diesel::dsl::{exists, not};
 use diesel::prelude::*;
@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::schema::{patients, reminders, treatments};
 use super::sql::{At, MaybeAt};
 use super::{StoreError, TreatmentState, Tx, with_conn};
-use crate::ids::PatientId;
+use crate::ids::{PatientId, TreatmentId};
 use crate::planner::ReminderState;
 
 /// The patients of whom nothing happened after `$before` and nothing lies ahead of `$now`.
@@ -68,5 +68,69 @@ impl Tx<'_> {
             .first(c)
             .optional())?;
         Ok(found.is_some())
+    }
+
+    /// Up to `limit` patients, by id and beyond `after`, with a treatment that is not closed, was completed
+    /// and recorded at or before `before`, and is not known to be worth anything after it ([`Tx::set_over`]).
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn patients_to_close(
+        &mut self,
+        before: Timestamp,
+        after: Option<PatientId>,
+        limit: i64,
+    ) -> Result<Vec<PatientId>, StoreError> {
+        let (before, at) = (At(before), MaybeAt::from(Some(before)));
+        let after = after.unwrap_or(PatientId(uuid::Uuid::nil()));
+        with_conn!(self, |c| treatments::table
+            .filter(treatments::patient_id.gt(after))
+            .filter(treatments::closed_at.is_null())
+            .filter(treatments::completed_at.le(before))
+            .filter(treatments::recorded_at.le(before))
+            .filter(treatments::over_at.is_null().or(treatments::over_at.le(at)))
+            .order(treatments::patient_id)
+            .select(treatments::patient_id)
+            .distinct()
+            .limit(limit)
+            .load(c))
+    }
+
+    /// Notes from when on nothing of a treatment is worth anything. Changing the treatment forgets it.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn set_over(&mut self, id: TreatmentId, at: Timestamp) -> Result<(), StoreError> {
+        with_conn!(self, |c| diesel::update(treatments::table.find(id))
+            .set(treatments::over_at.eq(Some(At(at))))
+            .execute(c))?;
+        Ok(())
+    }
+
+    /// Deletes the reminders of a treatment, with all that hangs on them, and keeps none of it any more from
+    /// now on. Lock what is the patient's before ([`Tx::lock_everything_of`]).
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn close_treatment(&mut self, id: TreatmentId) -> Result<(), StoreError> {
+        let now = At(self.now);
+        with_conn!(self, |c| diesel::delete(reminders::table)
+            .filter(reminders::treatment_id.eq(id))
+            .execute(c))?;
+        with_conn!(self, |c| diesel::update(treatments::table.find(id))
+            .set(treatments::closed_at.eq(Some(now)))
+            .execute(c))?;
+        Ok(())
+    }
+
+    /// Lets a treatment that was closed be planned again.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn reopen_treatment(&mut self, id: TreatmentId) -> Result<(), StoreError> {
+        with_conn!(self, |c| diesel::update(treatments::table.find(id))
+            .set(treatments::closed_at.eq(None::<At>))
+            .execute(c))?;
+        Ok(())
     }
 }

@@ -196,6 +196,8 @@ table! {
         updated_at -> Instant,
         session_due_at -> Nullable<Instant>,
         session_told_at -> Nullable<Instant>,
+        closed_at -> Nullable<Instant>,
+        over_at -> Nullable<Instant>,
     }
 }
 

@@ -67,6 +67,8 @@ pub struct Treatment {
     pub session_due_at: Option<Timestamp>,
     /// When it was last told that the next session is due.
     pub session_told_at: Option<Timestamp>,
+    /// Since when what was told about it is no longer kept: its time is over.
+    pub closed_at: Option<Timestamp>,
 }
 
 impl fmt::Debug for Treatment {
@@ -152,6 +154,8 @@ struct Row {
     session_due_at: Option<Timestamp>,
     #[diesel(serialize_as = MaybeAt, deserialize_as = MaybeAt)]
     session_told_at: Option<Timestamp>,
+    #[diesel(serialize_as = MaybeAt, deserialize_as = MaybeAt)]
+    closed_at: Option<Timestamp>,
 }
 
 impl Row {
@@ -185,6 +189,7 @@ impl Row {
             updated_at: self.updated_at,
             session_due_at: self.session_due_at,
             session_told_at: self.session_told_at,
+            closed_at: self.closed_at,
         })
     }
 }
@@ -238,6 +243,7 @@ impl Tx<'_> {
             updated_at: self.now,
             session_due_at: None,
             session_told_at: None,
+            closed_at: None,
         }
     }
 
@@ -284,6 +290,7 @@ impl Tx<'_> {
             updated_at: treatment.updated_at,
             session_due_at: treatment.session_due_at,
             session_told_at: treatment.session_told_at,
+            closed_at: treatment.closed_at,
         })
     }
 
@@ -457,6 +464,7 @@ impl Tx<'_> {
             .set((
                 treatments::state.eq(TreatmentState::Voided),
                 treatments::voided_at.eq(now),
+                treatments::over_at.eq(None::<At>),
                 treatments::updated_at.eq(now),
             ))
             .execute(c))?;
@@ -481,6 +489,7 @@ impl Tx<'_> {
             treatments::areas.eq(Json(treatment.areas.clone())),
             treatments::next_session_at.eq(treatment.next_session_at.map(At)),
             treatments::metadata_sealed.eq(metadata),
+            treatments::over_at.eq(None::<At>),
             treatments::updated_at.eq(At(self.now)),
         );
         with_conn!(self, |c| diesel::update(treatments::table.find(treatment.id))

@@ -257,3 +257,24 @@ fn what_is_said_together_is_said_when_each_version_lets_it() {
     // Near enough, but quiet until half past eight; then two hours after the other.
     assert_eq!(of(2), Some(lisbon("2026-11-23T09:50")));
 }
+
+#[test]
+fn what_is_closed_counts_on_and_plans_nothing() {
+    let mut facts = sessions(&["2026-09-22T15:40", "2026-11-22T15:40"]);
+    let (first, second) = (facts.treatments[0].id, facts.treatments[1].id);
+    let later = facts.treatments.remove(1);
+    let then = facts.treatments[0].completed_at;
+    replan(&mut facts, then);
+    facts.treatments.push(later);
+    let now = facts.treatments[1].completed_at;
+    let open = replan(&mut facts, now);
+    facts.standing.retain(|row| row.key.treatment != first);
+    let brought_back = diff(&facts, &plan(&facts, now));
+    assert!(brought_back.iter().any(|change| change.key.treatment == first));
+
+    facts.treatments[0].closed = true;
+    let closed = plan(&facts, now);
+    assert_eq!(closed.reminders, open.reminders);
+    assert_eq!(diff(&facts, &closed), []);
+    assert_eq!(courses(&facts.treatments)[&second].session, 2);
+}

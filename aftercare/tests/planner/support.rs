@@ -56,6 +56,7 @@ pub(crate) fn treatment(id: u128, completed_at: Timestamp, zone_name: &str) -> T
         areas: areas(&["face", "neck"]),
         voided: false,
         next_session_at: None,
+        closed: false,
     }
 }
 

@@ -341,6 +341,9 @@ pub struct TreatmentDto {
     /// When the next session is booked for.
     #[schema(value_type = Option<String>, format = DateTime, example = "2026-12-22T15:00:00Z")]
     pub next_session_at: Option<Timestamp>,
+    /// Since when its reminders are no longer kept, nor listed: their time was over. Null while they are.
+    #[schema(value_type = Option<String>, format = DateTime, example = json!(null))]
+    pub closed_at: Option<Timestamp>,
     /// The clinic's own strings.
     #[schema(example = json!({"room": "2"}))]
     pub metadata: BTreeMap<String, String>,
@@ -384,6 +387,7 @@ impl From<TreatmentCard> for TreatmentDto {
             session: card.session,
             of: card.of,
             next_session_at: treatment.next_session_at,
+            closed_at: treatment.closed_at,
             metadata: treatment.metadata.unwrap_or_default(),
         }
     }

@@ -60,6 +60,7 @@ fn course(sessions: u32) -> (Facts, Timestamp) {
             areas: protocol.default_areas.clone(),
             voided: false,
             next_session_at: None,
+            closed: false,
         });
         if n < sessions {
             write_down(&mut facts, now);

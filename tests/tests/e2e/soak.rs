@@ -1,6 +1,6 @@
 //! Months of an ordinary clinic's days, one after the other, and whether what is kept stays as large as it was.
 //!
-//! `cargo test` has four months with a session a day; `just soak` says how many, and looks at memory, too.
+//! `cargo test` has five months with a session a day; `just soak` says how many, and looks at memory, too.
 
 use std::fmt;
 
@@ -11,10 +11,15 @@ use jiff::SignedDuration;
 use crate::stage::Stage;
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
-/// By then as many patients go each day as come: kept for 30 days, and for as long as a reminder is planned.
-const SETTLED: u32 = 60;
-/// What grows for good: who did what, and who was erased, so that no backup brings them back.
-const FOR_GOOD: [&str; 2] = ["audit", "erasures"];
+/// By then as many patients go each day as come, and of who stays as much as comes: kept for 30 days, and for as long
+/// as a reminder is planned, or worth something.
+const SETTLED: u32 = 80;
+/// How many days lie between those on which somebody comes who comes every four weeks, and how many such there are.
+const EVERY: u32 = 4;
+const REGULARS: u32 = 7;
+/// What grows for good: who did what, and who was erased, so that no backup brings them back; and for as long as
+/// somebody stays, that they were treated.
+const FOR_GOOD: [&str; 3] = ["audit", "erasures", "treatments"];
 
 #[derive(Debug, Clone, Copy)]
 struct Soak {
@@ -100,12 +105,22 @@ fn resident() -> u64 {
 }
 
 impl Stage {
-    /// One of the clinic's days: so many sessions, each of a new patient, and all that is due.
+    /// One of the clinic's days: so many sessions, each of a new patient, and all that is due. Every fourth day as
+    /// many come who come every four weeks.
     async fn a_day(&self, day: u32, sessions: u32) {
         let end = self.now() + DAY;
         let apart = SignedDuration::from_hours(8) / i32::try_from(sessions.max(1)).unwrap();
         for n in 0..sessions {
             self.treated(&format!("patient-{day}-{n}")).await;
+            if day.is_multiple_of(EVERY) {
+                let (turn, regular) =
+                    (day / EVERY, format!("regular-{}-{n}", day / EVERY % REGULARS));
+                if turn <= REGULARS {
+                    self.treated(&regular).await;
+                } else {
+                    self.session_done(&format!("visit-{day}-{n}"), &regular).await;
+                }
+            }
             self.play(&(self.now() + apart).to_string()).await;
         }
         self.play(&end.to_string()).await;
@@ -132,7 +147,7 @@ async fn months_leave_what_is_kept_as_large_as_it_was(bed: Bed) {
     }
     let settled: Vec<Size> = sizes.into_iter().filter(|size| size.day >= SETTLED).collect();
     let (first, last) = (settled.first().unwrap(), settled.last().unwrap());
-    assert!(first.day < last.day, "{} days are too few to say anything: 70 at least", soak.days);
+    assert!(first.day < last.day, "{} days are too few to say anything: 90 at least", soak.days);
     let grew = |was: u64, is: u64| is * 10 > was * 11;
     assert!(!grew(first.rows, last.rows), "rows: {first} {last}");
     // On SQLite one file holds what is there for good, too.

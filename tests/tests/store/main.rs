@@ -23,6 +23,7 @@ mod protocols;
 mod queue;
 mod receipts;
 mod reminders;
+mod retention;
 mod retries;
 mod rotation;
 mod sign_in;

@@ -49,6 +49,9 @@ pub(crate) fn treatment(
             }
             @if let Some(invitation) = invitation { (code(frame, invitation)) }
             (actions(frame, session, now))
+            @if treatment.closed_at.is_some() {
+                p { "What was sent about it is no longer kept." }
+            }
             @if !session.view.reminders.is_empty() {
                 h2 { "Reminders" }
                 ul.rows {

@@ -16,13 +16,16 @@ use super::{Played, assert_whole, each_of, harms_on};
 use crate::http::Body;
 use crate::stage::{Stage, done};
 
+/// So long ago that nothing of it is kept.
+const LONG_AGO: &str = "2023-12-01T10:00:00Z";
 const FOLLOW: &str = "aftercare::care::moving::follow";
 
-pub(super) const UNITS: [&str; 13] = [
+pub(super) const UNITS: [&str; 14] = [
     "aftercare::care::each::each_patient<bool, aftercare::care::moving::follow>",
     "aftercare::care::each::each_patient<bool, aftercare_scheduler::keeper::Keeper::erase_who_is_over>",
     "aftercare::care::each::each_patient<usize, aftercare::care::courses::tell_due_sessions>",
     "aftercare::care::each::each_patient<usize, aftercare::care::devices::drop_silent_devices>",
+    "aftercare::care::each::each_patient<usize, aftercare_scheduler::keeper::Keeper::close_what_is_over>",
     FOLLOW,
     "aftercare::care::moving::follow#2",
     "aftercare::care::webhooks::give_up_for_the_gone",
@@ -52,9 +55,10 @@ struct Ground {
     gone: i64,
 }
 
-/// Whose treatment is to be moved to a new version, and whose time is over.
+/// Whose treatment is to be moved to a new version, whose is to be closed, and whose own time is over.
 struct Patients {
     moving: Value,
+    closing: Value,
     over: String,
 }
 
@@ -79,6 +83,11 @@ impl Ground {
         let mut session = done(&format!("visit-{due}"), &due, stage.now());
         session["protocol"] = json!("chemical-peel");
         stage.post(&session).await.expect(201);
+        let closing = format!("closing-{n}");
+        stage.patient(&closing).await;
+        let long_ago = done(&format!("visit-{closing}"), &closing, LONG_AGO.parse().unwrap());
+        let long_ago = stage.post(&long_ago).await.expect(201);
+        stage.session_done(&format!("again-{closing}"), &closing).await;
         let over = format!("over-{n}");
         stage.patient(&over).await;
         // Who was never treated has been forgotten, phones have been silent, and sessions are due.
@@ -90,9 +99,10 @@ impl Ground {
              UPDATE devices SET last_seen_at = {then};
              UPDATE refresh_tokens SET created_at = {then};
              UPDATE treatments SET session_due_at = {then}
-                 WHERE recorded_at = (SELECT max(recorded_at) FROM treatments)"
+                 WHERE recorded_at = (SELECT max(recorded_at) FROM treatments);
+             UPDATE treatments SET recorded_at = {then} WHERE completed_at < {then}"
         ));
-        Patients { moving, over }
+        Patients { moving, closing: long_ago, over }
     }
 
     async fn play(&mut self, (unit, side, harm): (&str, Side, Harm)) -> Result<(), String> {
@@ -122,7 +132,7 @@ impl Ground {
 
     /// The next cell is not to work on this one's patients.
     async fn tidy_up(&mut self) {
-        for name in ["moving", "due"] {
+        for name in ["moving", "due", "closing"] {
             let path = format!("/v1/patients/{name}-{}", self.cells);
             self.stage.clinic("DELETE", &path, Body::None).await.expect(204);
             self.gone += 1;
@@ -134,6 +144,19 @@ impl Ground {
         let id = patients.moving["treatment"]["id"].as_str().unwrap();
         let path = format!("/v1/treatments/{id}");
         let moved = stage.clinic("GET", &path, Body::None).await.expect(200);
+        let id = patients.closing["treatment"]["id"].as_str().unwrap();
+        let path = format!("/v1/treatments/{id}");
+        let closed = stage.clinic("GET", &path, Body::None).await.expect(200);
+        if closed["treatment"]["closed_at"].is_null() || closed["reminders"] != json!([]) {
+            return Err(format!("it was left open: {closed}"));
+        }
+        let named = format!(
+            "SELECT count(*) FROM audit WHERE action = 'treatment.closed' AND subject = 'treatment:{id}'"
+        );
+        let noted = stage.bed.query(&named);
+        if noted != ["1"] {
+            return Err(format!("it was closed {noted:?} times"));
+        }
         let current = stage.clinic("GET", "/v1/protocols/microneedling", Body::None).await;
         let version = &moved["treatment"]["protocol_version"];
         if *version != current.expect(200)["version"] {

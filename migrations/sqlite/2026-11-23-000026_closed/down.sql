@@ -1,0 +1,2 @@
+ALTER TABLE treatments DROP COLUMN over_at;
+ALTER TABLE treatments DROP COLUMN closed_at;
