@@ -103,8 +103,9 @@ pub fn erase_if_over(
 /// of these. The treatments stay, count in their courses, and plan nothing any more. How many were closed.
 ///
 /// A treatment's time is over when it has been as long ago as patients are kept that it was completed and
-/// recorded, that any of its steps or reminders was of use, and that the last of its instructions ended: one
-/// that holds without an end keeps it open. Treatments that share a reminder go together.
+/// recorded, that any of its steps or reminders was of use, and that the last of its instructions ended, as
+/// it is now and as it was told: one without an end keeps it open. Treatments that share a reminder go
+/// together.
 ///
 /// # Errors
 /// When the database refuses, or what is sealed does not open.
@@ -148,18 +149,20 @@ impl Worth<'_> {
         let mut over: BTreeMap<_, _> =
             open.map(|(treatment, facts)| (treatment.id, self.over_at(treatment, facts))).collect();
         let shared: Vec<_> = self.case.reminders.iter().map(treatments_of).collect();
-        loop {
-            let before = over.clone();
+        let mut settled = false;
+        while !settled {
+            settled = true;
             for treatments in &shared {
                 let last = treatments.iter().filter_map(|one| over.get(one)).max().copied();
                 for one in treatments {
-                    over.entry(*one).and_modify(|at| *at = last.unwrap_or(*at));
+                    if let (Some(at), Some(last)) = (over.get_mut(one), last) {
+                        settled &= *at == last;
+                        *at = last;
+                    }
                 }
             }
-            if over == before {
-                return over;
-            }
         }
+        over
     }
 
     fn over_at(&self, treatment: &Treatment, facts: &TreatmentFacts) -> Timestamp {
@@ -169,11 +172,19 @@ impl Worth<'_> {
         let instructions = held.filter(|held| matches!(held.kind, RuleKind::Avoid | RuleKind::Do));
         steps
             .map(|(_, outcome)| outcome.use_by)
-            .chain(rows.map(|row| {
-                if row.state.is_to_come() { self.now.max(row.use_by) } else { row.use_by }
-            }))
+            .chain(rows.flat_map(|row| self.of_use(row)))
             .chain(instructions.map(|rule| rule.until.unwrap_or(NEVER)))
             .fold(treatment.completed_at.max(treatment.recorded_at), Timestamp::max)
+    }
+
+    /// Until when a reminder is of use, and what it said can be wrong.
+    fn of_use(&self, row: &Reminder) -> impl Iterator<Item = Timestamp> {
+        let to_come = row.state.is_to_come().then_some(self.now);
+        let told = row.said.iter().flat_map(|said| {
+            let instructions = said.until.values().map(|until| until.unwrap_or(NEVER));
+            instructions.chain(said.appointments.values().copied().flatten())
+        });
+        [row.use_by].into_iter().chain(to_come).chain(told)
     }
 }
 

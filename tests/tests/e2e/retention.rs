@@ -159,7 +159,7 @@ async fn whoever_stays_is_not_held_to_what_they_were_told_long_ago(bed: Bed) {
 async fn what_was_told_together_goes_together(bed: Bed) {
     let stage = Stage::set(bed).await;
     let first = stage.treated("ana").await;
-    // Its first message takes the other's last of the day along, and its own last is of next year.
+    // Its first message takes the other's last of the day along, and it announces a session next year.
     stage.play("2026-11-22T20:45:00Z").await;
     let mut event = done("visit-ana-2", "ana", stage.now());
     event["next_session_at"] = json!("2027-03-01T15:00:00Z");
@@ -171,9 +171,25 @@ async fn what_was_told_together_goes_together(bed: Bed) {
     };
     assert!(rows.iter().any(both), "{rows:?}");
     stage.comes_again("ana", "2027-08-01T12:00:00Z").await;
-    assert!(is_open(&stage.left_of(&first, "2028-03-28T19:59:59Z").await));
-    assert!(!is_open(&stage.left_of(&first, "2028-03-28T20:00:00Z").await));
-    assert!(!is_open(&stage.left_of(&second, "2028-03-28T20:00:01Z").await));
+    assert!(is_open(&stage.left_of(&first, "2028-04-01T14:59:59Z").await));
+    assert!(!is_open(&stage.left_of(&first, "2028-04-01T15:00:00Z").await));
+    assert!(!is_open(&stage.left_of(&second, "2028-04-01T15:00:01Z").await));
+}
+
+async fn what_was_told_without_an_end_stays_after_a_correction(bed: Bed) {
+    let stage = Stage::set(bed).await;
+    stage.patient("ana").await;
+    stage.phone("ana", "ana").await;
+    let mut event = done("visit-laser", "ana", stage.now());
+    (event["protocol"], event["areas"]) = (json!("laser-hair-removal"), json!(["face"]));
+    let laser = stage.post(&event).await.expect(201);
+    stage.play("2026-11-22T16:00:00Z").await;
+    let other = json!({"protocol": "microneedling", "areas": ["face"]});
+    let needled = stage.clinic("PATCH", &path_of(&laser), Body::Json(&other)).await.expect(200);
+    let holds = |rule: &Value| rule["kind"] == "avoid" && rule["until"].is_null();
+    assert!(!needled["restrictions"].as_array().unwrap().iter().any(holds), "{needled}");
+    stage.comes_again("ana", "2027-12-01T12:00:00Z").await;
+    assert!(is_open(&stage.left_of(&laser, "2028-06-01T12:00:00Z").await));
 }
 
 async fn an_instruction_without_an_end_keeps_what_was_told(bed: Bed) {
@@ -201,6 +217,7 @@ async fn an_instruction_without_an_end_keeps_what_was_told(bed: Bed) {
 }
 
 on_both_engines!(
+    what_was_told_without_an_end_stays_after_a_correction,
     an_instruction_without_an_end_keeps_what_was_told,
     patients_go_thirteen_months_after_their_last_treatment,
     whoever_is_expected_stays,
