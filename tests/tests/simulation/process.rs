@@ -97,9 +97,12 @@ impl Process {
     }
 }
 
+/// After this a message has been answered, or given up.
+const UNDER_WAY: Duration = Duration::from_mins(2);
+
 /// The heart beats every second; here only those beats come that could find something.
 async fn beat(world: Weak<Mutex<World>>, handle: SchedulerHandle, store: Store, poke: Arc<Notify>) {
-    let mut idle = 1;
+    let (mut idle, mut poked) = (1, false);
     loop {
         store.finish_erasures().await.unwrap();
         handle.wake();
@@ -113,7 +116,10 @@ async fn beat(world: Weak<Mutex<World>>, handle: SchedulerHandle, store: Store, 
         if next.is_some() {
             idle = 1;
         }
-        if timeout(wait, poke.notified()).await.is_ok() {
+        // What was taken back while a message was under way may be planned anew when that comes back.
+        let wait = if poked { wait.min(UNDER_WAY) } else { wait };
+        poked = timeout(wait, poke.notified()).await.is_ok();
+        if poked {
             idle = 1;
             sleep(Duration::from_millis(300)).await;
         }
