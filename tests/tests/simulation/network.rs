@@ -1,8 +1,9 @@
 //! The way from the schedulers to Google: real HTTP/2 over pipes in memory.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use aftercare_scheduler::push::{Dial, Link};
@@ -26,7 +27,7 @@ pub(crate) const TOKENS: u16 = 2;
 /// One process's network.
 #[derive(Clone)]
 pub(crate) struct Network {
-    pub(crate) world: Weak<std::sync::Mutex<World>>,
+    pub(crate) world: Weak<Mutex<World>>,
     pub(crate) process: u8,
 }
 
@@ -65,6 +66,8 @@ impl Dial for Network {
 struct Line {
     broken: AtomicBool,
     breaks: Notify,
+    /// The messages that are to be answered.
+    open: Mutex<BTreeSet<u64>>,
 }
 
 async fn serve(network: Network, port: u16, pipe: DuplexStream) {
@@ -107,7 +110,9 @@ async fn take(
         body.extend_from_slice(&chunk);
     }
     let (n, reply) = network.world().lock().unwrap().arrives(network.process, &body);
+    line.open.lock().unwrap().insert(n);
     sleep(reply.after).await;
+    line.open.lock().unwrap().remove(&n);
     match reply.end {
         End::Answer => {
             answer(&mut respond, head(&reply), reply.body(n));
@@ -118,6 +123,8 @@ async fn take(
         End::Break => {
             line.broken.store(true, Ordering::Relaxed);
             line.breaks.notify_one();
+            let open = std::mem::take(&mut *line.open.lock().unwrap());
+            network.world().lock().unwrap().cut(open);
         }
         End::Refuse => respond.send_reset(Reason::REFUSED_STREAM),
         End::Silence => sleep(Duration::from_mins(1)).await,

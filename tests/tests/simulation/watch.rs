@@ -34,6 +34,8 @@ pub(crate) struct Arrival {
     /// When the lease ends that it left under, the reminder's or a single device's.
     pub(crate) until: Option<Timestamp>,
     pub(crate) reply: Reply,
+    /// When its connection broke under it.
+    pub(crate) cut: Option<Duration>,
     /// When its answer reached whoever asked.
     pub(crate) answered: Option<Duration>,
     /// Whether they wrote it down as sent.
@@ -50,8 +52,8 @@ impl Arrival {
     pub(crate) fn again_from(&self) -> Option<Duration> {
         let Some(answered) = self.answered else {
             let gone = self.reply.end == End::Refuse;
-            return (!gone)
-                .then(|| self.at + self.reply.after.min(PATIENCE) + Duration::from_secs(10));
+            let lost = self.cut.unwrap_or(self.at + self.reply.after.min(PATIENCE));
+            return (!gone).then(|| lost + Duration::from_secs(10));
         };
         let asked = self.reply.retry_after.map(|after| Duration::from_secs(after.max(1)));
         let wait = match self.reply.status {
@@ -112,11 +114,23 @@ impl World {
             lease,
             reply,
             answered: None,
+            cut: None,
             written: false,
         });
         self.wake_zombies(process, message.reminder);
         self.mischief(process, row.as_ref(), reply);
         (n, reply)
+    }
+
+    /// The connection broke that their answers were to come by.
+    pub(crate) fn cut(&mut self, open: impl IntoIterator<Item = u64>) {
+        let now = self.clock.elapsed();
+        for n in open {
+            let arrival = usize::try_from(n).ok().and_then(|n| self.arrivals.get_mut(n));
+            if let Some(arrival) = arrival {
+                arrival.cut = Some(now);
+            }
+        }
     }
 
     /// The answer went out; it counts if somebody still listens.
@@ -249,13 +263,17 @@ impl World {
         members: &[(&Session, String)],
     ) -> Result<(), String> {
         let (clock, patient) = (self.clock.now(), &self.ledger.patients[n]);
-        // What another phone of theirs has already stays where it was, wherever they go.
-        let first = self.arrivals_of(row.id).next().filter(|_| row.state == "sent");
+        let snoozed = self.snoozed.contains_key(&message.reminder);
+        // What a phone of theirs has already stays where it was, wherever they go: another's, and what was put off.
+        let first = if snoozed {
+            self.arrivals.iter().find(|arrival| arrival.reminder == message.reminder)
+        } else {
+            self.arrivals_of(row.id).next().filter(|_| row.state == "sent")
+        };
         let since = first.map_or_else(|| self.clock.elapsed(), |first| first.at);
         if message.use_by <= clock {
             return Err("at or after its use-by".to_owned());
         }
-        let snoozed = self.snoozed.contains_key(&message.reminder);
         let mut due = snoozed || self.stepped_lately();
         if message.due_at > clock && !self.stepped_lately() {
             return Err("before it is due".to_owned());
