@@ -56,8 +56,8 @@ pub(crate) struct Delivered {
 
 impl Courier<'_> {
     /// Sends to all devices at once and waits for every answer.
-    pub(crate) async fn deliver(&self, item: Item, outgoing: &Outgoing) -> Delivered {
-        let trials = outgoing.targets.iter().map(|target| self.send(item, outgoing, target));
+    pub(crate) async fn deliver(&self, item: Item, outgoing: Outgoing) -> Delivered {
+        let trials = outgoing.targets.iter().map(|target| self.send(item, &outgoing, target));
         let trials = join_all(trials).await;
         let credentials_refused = trials.iter().find_map(|trial| trial.1.clone());
         let attempts: Vec<Attempt> = trials.into_iter().map(|trial| trial.0).collect();
@@ -67,8 +67,7 @@ impl Courier<'_> {
         {
             metrics::late(first.duration_since(outgoing.due_at).as_secs_f64());
         }
-        let said = outgoing.said.clone();
-        let settled = Settled { item, verdict: Verdict::Tried(attempts), said };
+        let settled = Settled { item, verdict: Verdict::Tried(attempts), said: outgoing.said };
         Delivered { settled, credentials_refused }
     }
 

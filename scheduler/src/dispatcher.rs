@@ -243,7 +243,7 @@ impl Dispatcher {
         let stop = self.stop.clone();
         run.sending.spawn(async move {
             Courier { client: &client, store: &store, lease_end, stop }
-                .deliver(item, &outgoing)
+                .deliver(item, outgoing)
                 .await
         });
     }

@@ -130,7 +130,7 @@ impl Tx<'_> {
              UPDATE deliveries SET lease_id = $3, leased_until = $4
              WHERE id IN (SELECT id FROM due)
              RETURNING *",
-            lock = self.lock_clause("FOR UPDATE OF d SKIP LOCKED"),
+            lock = self.on_postgres("FOR UPDATE OF d SKIP LOCKED"),
         );
         let mut claimed: Vec<Delivery> = with_conn!(self, |c| sql_query(&sql)
             .bind::<Instant, _>(now)

@@ -106,9 +106,9 @@ impl Tx<'_> {
                         .for_no_key_update()
                         .load::<ReminderId>(c)
                 })
-                .and_then(|_| {
+                .and_then(|theirs| {
                     deliveries::table
-                        .filter(deliveries::patient_id.eq(id))
+                        .filter(deliveries::reminder_id.eq_any(theirs))
                         .order(deliveries::id)
                         .select(deliveries::id)
                         .for_update()

@@ -39,11 +39,11 @@ impl Tx<'_> {
     pub fn fcm_line(&mut self, project: &str) -> Result<FcmLine, StoreError> {
         let sql = format!(
             "SELECT seen_at, next_at, ramp_began_at {settings} FROM fcm_lines WHERE project = $1 {lock}",
-            settings = self.lock_clause(
+            settings = self.on_postgres(
                 ", set_config('idle_in_transaction_session_timeout', '1s', true),
                    set_config('synchronous_commit', 'off', true)"
             ),
-            lock = self.lock_clause("FOR UPDATE"),
+            lock = self.on_postgres("FOR UPDATE"),
         );
         loop {
             let line: Option<FcmLine> = with_conn!(self, |c| sql_query(&sql)

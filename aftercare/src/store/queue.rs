@@ -5,8 +5,8 @@
 //! claimed under the same lease. A worker that was presumed dead and comes back finds its lease
 //! gone and changes nothing.
 //!
-//! These statements are written out, with the states as literals: only so do both engines see that a
-//! partial index answers them.
+//! These statements are written out, with the conditions of the partial indexes as they are: only so does either
+//! engine see that an index answers them.
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -17,20 +17,24 @@ use jiff::Timestamp;
 use super::conn::{Conn, PgConnection};
 use super::kept::Keep as _;
 use super::reminders::Reminder;
-use super::sql::{At, Doc, Id, Instant, MaybeAt, MaybeSaid};
+use super::sql::{At, Doc, Id, Instant, Json, MaybeAt};
 use super::{StoreError, Tx, with_conn};
 use crate::ids::{LeaseId, ReminderId};
 use crate::planner::{Reason, ReminderState, Said};
 
+/// PostgreSQL looks for leases that have run out among so many at the queue's head, a few milliseconds' work; what
+/// stands behind them comes to the front as they leave.
+const LOST_MOST: u32 = 5_000;
+
 /// What became of a claimed reminder.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Completion {
+pub struct Completion<'s> {
     /// Which one.
     pub id: ReminderId,
     /// What became of it.
     pub outcome: Outcome,
     /// What it said, when a device accepted it.
-    pub said: Option<Said>,
+    pub said: Option<&'s Said>,
 }
 
 /// A place in the queue: a reminder's, while it was planned.
@@ -142,12 +146,22 @@ fn ids(changed: Vec<Changed>) -> Vec<ReminderId> {
 }
 
 impl Tx<'_> {
+    /// The condition that a reminder is planned, as the engine's index of the queue has it. PostgreSQL's has what is
+    /// claimed, too; that is told by its lease, of which its statistics know that there are few.
+    pub(super) fn planned(&self) -> &'static str {
+        match self.conn {
+            Conn::Pg(_) => "queued AND lease_id IS NULL",
+            Conn::Sqlite(_) => "state = 'planned'",
+        }
+    }
+
     /// Claims up to `limit` planned reminders that the queue should look at by now, the most overdue
     /// first, until `lease_until`. Paused clinics' wait. On PostgreSQL, claimers pass by what others are
     /// claiming or re-planning at the moment.
     ///
-    /// Behind `place` only, if one is given. What was claimed leaves a dead entry in the queue's index, which
-    /// stays as long as anybody's snapshot is older: each claim from the beginning goes through all of them.
+    /// Behind `place` only, if one is given. What is claimed keeps an entry in the queue's index, and what was sent
+    /// leaves a dead one as long as anybody's snapshot is older: each claim from the beginning goes through all of
+    /// them.
     ///
     /// # Errors
     /// When the database refuses.
@@ -165,7 +179,7 @@ impl Tx<'_> {
         let sql = format!(
             "WITH due AS MATERIALIZED (
                 SELECT id FROM reminders
-                WHERE state = 'planned' AND NOT shelved
+                WHERE {planned} AND NOT shelved
                   AND attempt_at <= $1 AND (attempt_at, id) > ($2, $3)
                   AND clinic_id NOT IN (SELECT id FROM clinics WHERE paused)
                   AND NOT EXISTS (SELECT 1 FROM server WHERE sending_paused)
@@ -174,7 +188,8 @@ impl Tx<'_> {
                 attempts = attempts + 1, updated_at = $1
              WHERE id IN (SELECT id FROM due)
              RETURNING *",
-            lock = self.lock_clause("FOR UPDATE SKIP LOCKED"),
+            planned = self.planned(),
+            lock = self.on_postgres("FOR UPDATE SKIP LOCKED"),
         );
         let mut claimed: Vec<Reminder> = with_conn!(self, |c| sql_query(&sql)
             .bind::<Instant, _>(now)
@@ -210,16 +225,30 @@ impl Tx<'_> {
     /// # Errors
     /// When the database refuses.
     pub fn release_expired_leases(&mut self) -> Result<usize, StoreError> {
-        let now = At(self.now);
-        let sql = format!(
-            "WITH lost AS MATERIALIZED (
-                SELECT id FROM reminders WHERE state = 'claimed' AND leased_until <= $1 {lock})
-             UPDATE reminders SET state = 'planned', attempt_at = coalesce(attempt_at, $1),
+        const SQLITE: &str = "UPDATE reminders SET state = 'planned',
                 lease_id = NULL, leased_until = NULL, updated_at = $1
-             WHERE id IN (SELECT id FROM lost)",
-            lock = self.lock_clause("FOR UPDATE SKIP LOCKED"),
+             WHERE state = 'claimed' AND leased_until <= $1";
+        // What is claimed stands where it stood in the queue, so near its head.
+        let postgres = format!(
+            "WITH head AS MATERIALIZED (
+                SELECT id, state, leased_until FROM reminders
+                WHERE queued AND NOT shelved AND attempt_at <= $1
+                ORDER BY attempt_at, id LIMIT {LOST_MOST}),
+             lost AS MATERIALIZED (
+                SELECT r.id FROM head CROSS JOIN reminders r
+                WHERE head.state = 'claimed' AND head.leased_until <= $1
+                  AND r.id = head.id AND r.state = 'claimed' AND r.leased_until <= $1
+                FOR UPDATE OF r SKIP LOCKED)
+             UPDATE reminders SET state = 'planned', lease_id = NULL, leased_until = NULL, updated_at = $1
+             WHERE id IN (SELECT id FROM lost)"
         );
-        with_conn!(self, |c| sql_query(&sql).bind::<Instant, _>(now).execute(c))
+        self.follow_the_index()?;
+        let now = At(self.now);
+        let result = match &mut *self.conn {
+            Conn::Pg(c) => sql_query(postgres).bind::<Instant, _>(now).execute(&mut **c),
+            Conn::Sqlite(c) => sql_query(SQLITE).bind::<Instant, _>(now).execute(&mut **c),
+        };
+        result.map_err(|error| self.refused(error))
     }
 
     /// Writes what became of claimed reminders, and gives the ids of those that were still claimed
@@ -230,7 +259,7 @@ impl Tx<'_> {
     pub fn complete(
         &mut self,
         lease: LeaseId,
-        completions: &[Completion],
+        completions: &[Completion<'_>],
     ) -> Result<Vec<ReminderId>, StoreError> {
         let now = At(self.now);
         if let Conn::Pg(c) = &mut *self.conn {
@@ -249,7 +278,7 @@ impl Tx<'_> {
         &mut self,
         lease: LeaseId,
         now: At,
-        completion: &Completion,
+        completion: &Completion<'_>,
     ) -> Result<Option<Changed>, StoreError> {
         const ONE: &str = "UPDATE reminders SET state = $1, reason = $2, attempt_at = $3,
                 sent_at = coalesce($4, sent_at), said = coalesce($5, said),
@@ -262,7 +291,7 @@ impl Tx<'_> {
             .bind::<Text, _>(reason)
             .bind::<Nullable<Instant>, _>(attempt_at.map(At))
             .bind::<Nullable<Instant>, _>(sent_at.map(At))
-            .bind::<Nullable<Doc>, _>(MaybeSaid::from(completion.said.clone()))
+            .bind::<Nullable<Doc>, _>(completion.said.map(Json))
             .bind::<Instant, _>(now)
             .bind::<Id, _>(completion.id)
             .bind::<Id, _>(lease)
@@ -277,9 +306,10 @@ impl Tx<'_> {
     /// # Errors
     /// When the database refuses.
     pub fn next_due(&mut self) -> Result<NextDue, StoreError> {
-        const NEXT: &str = "SELECT
+        let sql = format!(
+            "SELECT
             (SELECT attempt_at FROM reminders
-             WHERE state = 'planned' AND NOT shelved
+             WHERE {planned} AND NOT shelved
                AND clinic_id NOT IN (SELECT id FROM clinics WHERE paused)
                AND NOT EXISTS (SELECT 1 FROM server WHERE sending_paused)
              ORDER BY attempt_at, id LIMIT 1) AS reminder,
@@ -294,9 +324,11 @@ impl Tx<'_> {
              WHERE state = 'planned' AND use_by > $1
                AND clinic_id NOT IN (SELECT id FROM clinics WHERE paused)
                AND NOT EXISTS (SELECT 1 FROM server WHERE sending_paused)
-             ORDER BY attempt_at, id LIMIT 1) AS test";
+             ORDER BY attempt_at, id LIMIT 1) AS test",
+            planned = self.planned(),
+        );
         let now = At(self.now);
-        with_conn!(self, |c| sql_query(NEXT).bind::<Instant, _>(now).kept().get_result(c))
+        with_conn!(self, |c| sql_query(&sql).bind::<Instant, _>(now).kept().get_result(c))
     }
 }
 
@@ -307,7 +339,7 @@ fn complete_at_once(
     conn: &mut PgConnection,
     lease: LeaseId,
     now: At,
-    completions: &[Completion],
+    completions: &[Completion<'_>],
 ) -> QueryResult<Vec<Changed>> {
     // Each join has one way only, by the key of reminders: PostgreSQL does not know how much it is given, and
     // would go through it once for every row.
@@ -328,7 +360,7 @@ fn complete_at_once(
          RETURNING reminders.id";
     let columns: Vec<Columns> = completions.iter().map(|one| one.outcome.columns()).collect();
     let ids: Vec<ReminderId> = completions.iter().map(|one| one.id).collect();
-    let said = completions.iter().map(|one| MaybeSaid::from(one.said.clone()));
+    let said = completions.iter().map(|one| one.said.map(Json));
     sql_query(COMPLETE)
         .bind::<Id, _>(lease)
         .bind::<Instant, _>(now)

@@ -191,7 +191,7 @@ impl Tx<'_> {
         let select = format!(
             "SELECT id, {column} AS sealed FROM {table}
              WHERE id > $1 AND substr({column}, 2, 1) <> $2 ORDER BY id LIMIT $3 {lock}",
-            lock = self.lock_clause("FOR NO KEY UPDATE"),
+            lock = self.on_postgres("FOR NO KEY UPDATE"),
         );
         let rows: Vec<Row> = with_conn!(self, |c| sql_query(&select)
             .bind::<Id, _>(RowId(after))

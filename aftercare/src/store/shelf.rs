@@ -38,14 +38,15 @@ impl Tx<'_> {
         // put so that no engine thinks of joining by the queue's index.
         let sql = format!(
             "WITH head AS MATERIALIZED (
-                SELECT id, clinic_id FROM reminders WHERE state = 'planned' AND NOT shelved
+                SELECT id, clinic_id FROM reminders WHERE {planned} AND NOT shelved
                 ORDER BY attempt_at, id LIMIT $1),
              theirs AS MATERIALIZED (
                 SELECT r.id FROM head CROSS JOIN reminders r
                 WHERE r.id = head.id AND CASE WHEN r.shelved THEN false ELSE r.state = 'planned' END
                   AND head.clinic_id IN (SELECT id FROM clinics WHERE paused) {lock})
              UPDATE reminders SET shelved = true WHERE id IN (SELECT id FROM theirs)",
-            lock = self.lock_clause("FOR UPDATE OF r SKIP LOCKED"),
+            planned = self.planned(),
+            lock = self.on_postgres("FOR UPDATE OF r SKIP LOCKED"),
         );
         with_conn!(self, |c| sql_query(&sql).bind::<BigInt, _>(most).execute(c))
     }
@@ -73,7 +74,7 @@ impl Tx<'_> {
                               ORDER BY r.attempt_at LIMIT 1) LIMIT 1)
                 ORDER BY attempt_at LIMIT $1 {lock})
              UPDATE reminders SET shelved = false WHERE id IN (SELECT id FROM back)",
-            lock = self.lock_clause("FOR UPDATE SKIP LOCKED"),
+            lock = self.on_postgres("FOR UPDATE SKIP LOCKED"),
         );
         with_conn!(self, |c| sql_query(&sql).bind::<BigInt, _>(most).execute(c))
     }

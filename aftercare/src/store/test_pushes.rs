@@ -176,7 +176,7 @@ impl Tx<'_> {
                 attempts = attempts + 1
              WHERE id IN (SELECT id FROM due)
              RETURNING *",
-            lock = self.lock_clause("FOR UPDATE SKIP LOCKED"),
+            lock = self.on_postgres("FOR UPDATE SKIP LOCKED"),
         );
         with_conn!(self, |c| sql_query(&sql)
             .bind::<Instant, _>(now)
@@ -227,7 +227,7 @@ impl Tx<'_> {
              UPDATE test_pushes SET state = 'planned', attempt_at = coalesce(attempt_at, $1),
                 lease_id = NULL, leased_until = NULL
              WHERE id IN (SELECT id FROM lost)",
-            lock = self.lock_clause("FOR UPDATE SKIP LOCKED"),
+            lock = self.on_postgres("FOR UPDATE SKIP LOCKED"),
         );
         with_conn!(self, |c| sql_query(&sql).bind::<Instant, _>(now).execute(c))
     }
@@ -244,7 +244,7 @@ impl Tx<'_> {
                 SELECT id FROM test_pushes WHERE state = 'planned' AND use_by <= $1 {lock})
              UPDATE test_pushes SET state = 'expired', reason = 'past-use-by', attempt_at = NULL
              WHERE id IN (SELECT id FROM late)",
-            lock = self.lock_clause("FOR UPDATE SKIP LOCKED"),
+            lock = self.on_postgres("FOR UPDATE SKIP LOCKED"),
         );
         with_conn!(self, |c| sql_query(&sql).bind::<Instant, _>(now).execute(c))
     }

@@ -57,8 +57,8 @@ impl Tx<'_> {
         error
     }
 
-    /// What follows a `SELECT` that claims rows: SQLite has one writer and needs nothing.
-    pub(super) fn lock_clause(&self, postgres: &'static str) -> &'static str {
+    /// What PostgreSQL alone is told: which rows a `SELECT` locks, while SQLite has one writer; which index answers.
+    pub(super) fn on_postgres(&self, postgres: &'static str) -> &'static str {
         match self.conn {
             Conn::Pg(_) => postgres,
             Conn::Sqlite(_) => "",

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::conn::{Access, Conn, Pool, Source};
+use super::error::OUTDATED;
 use super::fail_points::Side;
 use super::{Inner, Mode, StoreError, StoreOptions, Tx, postgres, sqlite};
 
@@ -98,9 +99,10 @@ impl Inner {
                 self.pass::<F>(Side::AfterCommit)?;
                 Ok(value)
             }
-            (result, _) => {
-                // A connection that cannot roll back is not used again.
-                if conn.rollback().is_ok() {
+            (result, failure) => {
+                // A connection that cannot roll back is not used again, nor one that knows another schema.
+                let outdated = failure.is_some_and(|failure| failure.contains(OUTDATED));
+                if conn.rollback().is_ok() && !outdated {
                     pool.put(conn);
                 }
                 result

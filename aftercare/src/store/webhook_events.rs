@@ -221,7 +221,7 @@ impl Tx<'_> {
              UPDATE webhook_events SET lease_id = $4, attempt_at = $5, attempts = attempts + 1
              WHERE seq IN (SELECT seq FROM due)
              RETURNING *",
-            lock = self.lock_clause("FOR UPDATE OF e SKIP LOCKED"),
+            lock = self.on_postgres("FOR UPDATE OF e SKIP LOCKED"),
         );
         let now = At(self.now);
         let mut claimed: Vec<WebhookEvent> = with_conn!(self, |c| sql_query(&sql)

@@ -27,7 +27,7 @@ const STREAMS: usize = 100;
 
 const CLAIM: &str = "WITH due AS MATERIALIZED (
         SELECT id FROM reminders
-        WHERE state = 'planned' AND NOT shelved AND attempt_at <= now()
+        WHERE queued AND lease_id IS NULL AND NOT shelved AND attempt_at <= now()
           AND clinic_id NOT IN (SELECT id FROM clinics WHERE paused)
           AND NOT EXISTS (SELECT 1 FROM server WHERE sending_paused)
         ORDER BY attempt_at, id LIMIT $1 FOR UPDATE SKIP LOCKED)

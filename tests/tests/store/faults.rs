@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use aftercare::clock::Env;
 use aftercare::seal::MasterKey;
-use aftercare::store::{Store, StoreError, StoreOptions};
+use aftercare::store::{Store, StoreError, StoreOptions, Tx};
 use aftercare_tests::bed::Bed;
 use aftercare_tests::on_both_engines;
 
 use crate::fixtures::{
-    clinic_and_patient, make_clinic, make_patient, make_protocol, new_treatment, registration,
+    MINUTE, clinic_and_patient, due_reminders, make_clinic, make_patient, make_protocol,
+    new_treatment, registration,
 };
 
 /// What must never be readable in the tables.
@@ -171,6 +172,24 @@ async fn connections_that_the_server_closed_are_replaced() {
     assert_eq!(bed.store.read(|tx| tx.clinics()).await.unwrap().len(), 2);
     close_all();
     assert_eq!(bed.store.look(|tx| tx.clinics()).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn connections_of_before_a_migration_are_replaced() {
+    let Some(bed) = Bed::postgres().await else { return };
+    due_reminders(&bed.store, 2).await;
+    let claim = || {
+        let work = |tx: &mut Tx<'_>| {
+            let (lease, until) = (tx.env().id(), tx.now() + MINUTE);
+            tx.claim_due(1, None, lease, until)
+        };
+        bed.store.write::<_, StoreError, _>(work)
+    };
+    assert_eq!(claim().await.unwrap().len(), 1);
+    bed.execute("ALTER TABLE reminders ADD COLUMN of_a_newer_release integer");
+    let refused = claim().await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    assert_eq!(claim().await.unwrap().len(), 1);
 }
 
 #[tokio::test]

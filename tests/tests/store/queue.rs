@@ -23,11 +23,15 @@ async fn claim(store: &Store, limit: i64) -> (LeaseId, Vec<Reminder>) {
         .unwrap()
 }
 
-async fn complete(store: &Store, lease: LeaseId, done: Vec<Completion>) -> Vec<ReminderId> {
+async fn complete(
+    store: &Store,
+    lease: LeaseId,
+    done: Vec<Completion<'static>>,
+) -> Vec<ReminderId> {
     store.write(move |tx| tx.complete(lease, &done)).await.unwrap()
 }
 
-fn sent(claimed: &[Reminder], at: Timestamp) -> Vec<Completion> {
+fn sent(claimed: &[Reminder], at: Timestamp) -> Vec<Completion<'static>> {
     let outcome = Outcome::Sent { at };
     claimed.iter().map(|reminder| Completion { id: reminder.id, outcome, said: None }).collect()
 }
@@ -170,6 +174,22 @@ async fn whoever_lost_the_lease_writes_nothing(bed: Bed) {
     assert!(claim(&bed.store, 2).await.1.is_empty());
 }
 
+async fn what_is_before_it_in_the_queue_hides_no_lost_lease(bed: Bed) {
+    due_reminders(&bed.store, 2).await;
+    let (_, lost) = claim(&bed.store, 1).await;
+    let now = bed.now();
+    bed.clock.set(now - HOUR);
+    due_reminders(&bed.store, 2).await;
+    let paused = due_reminders(&bed.store, 3).await.0.id;
+    bed.write(move |tx| tx.set_paused(paused, true)).await;
+    assert_eq!(bed.write(|tx| tx.shelve(9)).await, 3);
+    bed.clock.set(now + MINUTE);
+    assert_eq!(bed.write(|tx| tx.release_expired_leases()).await, 1);
+    let (_, again) = claim(&bed.store, 9).await;
+    assert_eq!(again.len(), 4);
+    assert!(again.iter().any(|row| row.id == lost[0].id && row.attempts == 2), "{again:?}");
+}
+
 async fn a_cancelled_claim_is_not_completed(bed: Bed) {
     due_reminders(&bed.store, 1).await;
     let (lease, claimed) = claim(&bed.store, 1).await;
@@ -309,12 +329,31 @@ async fn planners_and_completers_do_not_deadlock(bed: Bed) {
     assert!(planned.iter().all(Result::is_ok), "{planned:?}");
 }
 
+/// PostgreSQL writes a claim into no index (HOT) as long as none has a column that a claim changes, neither among
+/// those that it sorts by nor in its condition.
+#[tokio::test]
+async fn a_claim_touches_no_index() {
+    let Some(bed) = Bed::postgres().await else { return };
+    due_reminders(&bed.store, 1).await;
+    bed.execute(
+        "DO $$ BEGIN
+            UPDATE reminders SET state = 'claimed', lease_id = id, leased_until = now(),
+                attempts = attempts + 1, updated_at = now();
+            ASSERT pg_stat_get_xact_tuples_hot_updated('reminders'::regclass) = 1, 'an index hangs on it';
+         END $$",
+    );
+    let indexes = "SELECT indexdef FROM pg_indexes WHERE tablename = 'reminders'";
+    let queue = bed.query(&format!("{indexes} AND indexdef ~ '\\mqueued\\M'"));
+    assert!(matches!(&*queue, [one] if one.contains("(attempt_at, id)")), "{queue:?}");
+}
+
 on_both_engines!(
     what_is_due_is_claimed_in_its_order,
     two_claimers_never_get_the_same_reminder,
     every_outcome_is_written,
     many_are_completed_at_once,
     whoever_lost_the_lease_writes_nothing,
+    what_is_before_it_in_the_queue_hides_no_lost_lease,
     a_cancelled_claim_is_not_completed,
     a_claim_goes_on_where_another_ended,
     paused_clinics_wait,

@@ -58,7 +58,7 @@ fn settle_reminders(
         .iter()
         .zip(&endings)
         .map(|(settled, outcome)| {
-            let said = settled.said.clone().filter(|_| matches!(outcome, Outcome::Sent { .. }));
+            let said = settled.said.as_ref().filter(|_| matches!(outcome, Outcome::Sent { .. }));
             Completion { id: settled.item.reminder, outcome: *outcome, said }
         })
         .collect();

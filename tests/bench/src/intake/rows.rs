@@ -7,6 +7,10 @@ use super::{load, session, sign_in};
 use crate::keys::Keys;
 use crate::product::Product;
 
+/// Columns that PostgreSQL fills in.
+const COMPUTED: &str =
+    "ARRAY(SELECT column_name::text FROM information_schema.columns WHERE is_generated = 'ALWAYS')";
+
 /// Columns and values of one row.
 pub(super) type Row = Map<String, Value>;
 
@@ -28,7 +32,7 @@ impl Rows {
         assert_eq!(answer.status, 201, "{}", answer.text());
         drop(running);
         let all = |rows: &str| -> Vec<Row> {
-            let rows = database.query(&format!("SELECT to_jsonb(t) FROM {rows} t"));
+            let rows = database.query(&format!("SELECT to_jsonb(t) - {COMPUTED} FROM {rows} t"));
             rows.iter().map(|row| serde_json::from_str(row).unwrap()).collect()
         };
         let latest = "(SELECT * FROM treatments ORDER BY recorded_at DESC LIMIT 1)";
