@@ -28,6 +28,10 @@ use crate::store::{
 /// Reminders that are shelved, or come back, at once: about a tenth of a second's work for PostgreSQL.
 const SHELVED: i64 = 2_000;
 
+/// Leases that have run out are looked for among so many at the queue's head: a few milliseconds' work for
+/// PostgreSQL.
+const LOST_AMONG: i64 = 5_000;
+
 /// Due work under a lease, not looked at again yet.
 #[derive(Debug, Clone)]
 pub struct Claim {
@@ -463,7 +467,7 @@ pub struct Reclaimed {
 /// # Errors
 /// The store's.
 pub fn reclaim(tx: &mut Tx<'_>) -> Result<Reclaimed, StoreError> {
-    let leases = tx.release_expired_leases()? + tx.release_expired_test_leases()?;
+    let leases = tx.release_expired_leases(LOST_AMONG)? + tx.release_expired_test_leases()?;
     tx.expire_test_pushes()?;
     let unfinished = tx.minds_shelf()? && {
         let (back, shelved) = (tx.unshelve(SHELVED)?, tx.shelve(SHELVED)?);

@@ -6,7 +6,7 @@ use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text};
 use jiff::Timestamp;
 
 use super::conn::{Conn, PgConnection};
-use super::kept::Keep as _;
+use super::kept::{Keep as _, columns};
 use super::schema::deliveries;
 use super::sql::{At, Count, Id, Instant, MaybeAt};
 use super::{BATCH, StoreError, Tx, with_conn};
@@ -129,7 +129,8 @@ impl Tx<'_> {
                 ORDER BY d.retry_at, d.id LIMIT $2 {lock})
              UPDATE deliveries SET lease_id = $3, leased_until = $4
              WHERE id IN (SELECT id FROM due)
-             RETURNING *",
+             RETURNING {columns}",
+            columns = columns::<Delivery>()?,
             lock = self.on_postgres("FOR UPDATE OF d SKIP LOCKED"),
         );
         let mut claimed: Vec<Delivery> = with_conn!(self, |c| sql_query(&sql)

@@ -4,9 +4,6 @@ use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
 use crate::seal::{KeyId, SealError};
 
-/// PostgreSQL's words for a prepared statement of the schema as it was before a migration.
-pub(super) const OUTDATED: &str = "cached plan must not change result type";
-
 /// A failure of the store. Messages are for operators: they name tables, columns and constraints,
 /// never a value from a row, and never the database's password.
 #[derive(Debug, thiserror::Error)]
@@ -158,7 +155,7 @@ impl StoreError {
     /// Neither driver passes its error code on, so these are told apart by the engines' own words.
     pub(super) fn by_message(message: String) -> Self {
         type Make = fn(String) -> StoreError;
-        const KNOWN: [(&str, Make); 17] = [
+        const KNOWN: [(&str, Make); 16] = [
             ("database is locked", StoreError::Busy),
             ("table is locked", StoreError::Busy),
             ("deadlock detected", StoreError::Busy),
@@ -173,7 +170,6 @@ impl StoreError {
             ("the database system is", StoreError::Unavailable),
             ("disk I/O error", StoreError::Unavailable),
             ("too many clients", StoreError::Unavailable),
-            (OUTDATED, StoreError::Unavailable),
             ("file is not a database", StoreError::Corrupt),
             ("disk image is malformed", StoreError::Corrupt),
         ];

@@ -5,16 +5,18 @@
 //! an embedded database had to do. PostgreSQL takes a list as one array, so that the text of a query by it is the
 //! same however long it is; rows that are inserted together are not a list.
 
-use diesel::RunQueryDsl;
 use diesel::backend::Backend;
 use diesel::deserialize::{self, QueryableByName};
-use diesel::pg::Pg;
-use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::pg::{Pg, PgQueryBuilder};
+use diesel::query_builder::{AstPass, Query, QueryBuilder as _, QueryFragment, QueryId};
 use diesel::query_dsl::LoadQuery;
 use diesel::result::QueryResult;
 use diesel::row::NamedRow;
 use diesel::sql_types::Untyped;
 use diesel::sqlite::Sqlite;
+use diesel::{RunQueryDsl, Selectable};
+
+use super::StoreError;
 
 /// Longer lists are prepared each time: a connection keeps what it once kept.
 const FEW: usize = 16;
@@ -53,6 +55,17 @@ pub(super) trait Keep: Sized {
 }
 
 impl<Q> Keep for Q {}
+
+/// The columns of a row, as a kept statement must name them: PostgreSQL refuses one that has `*` once a migration
+/// has added a column.
+pub(super) fn columns<T>() -> Result<String, StoreError>
+where
+    T: Selectable<Pg, SelectExpression: QueryFragment<Pg>>,
+{
+    let mut text = PgQueryBuilder::new();
+    T::construct_selection().to_sql(&mut text, &Pg)?;
+    Ok(text.finish())
+}
 
 /// What a statement gives that gives no rows.
 pub(super) struct NoRow;

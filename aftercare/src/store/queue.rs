@@ -15,16 +15,12 @@ use diesel::sql_types::{Array, BigInt, Nullable, Text};
 use jiff::Timestamp;
 
 use super::conn::{Conn, PgConnection};
-use super::kept::Keep as _;
+use super::kept::{Keep as _, columns};
 use super::reminders::Reminder;
 use super::sql::{At, Doc, Id, Instant, Json, MaybeAt};
 use super::{StoreError, Tx, with_conn};
 use crate::ids::{LeaseId, ReminderId};
 use crate::planner::{Reason, ReminderState, Said};
-
-/// PostgreSQL looks for leases that have run out among so many at the queue's head, a few milliseconds' work; what
-/// stands behind them comes to the front as they leave.
-const LOST_MOST: u32 = 5_000;
 
 /// What became of a claimed reminder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -187,8 +183,9 @@ impl Tx<'_> {
              UPDATE reminders SET state = 'claimed', lease_id = $5, leased_until = $6,
                 attempts = attempts + 1, updated_at = $1
              WHERE id IN (SELECT id FROM due)
-             RETURNING *",
+             RETURNING {columns}",
             planned = self.planned(),
+            columns = columns::<Reminder>()?,
             lock = self.on_postgres("FOR UPDATE SKIP LOCKED"),
         );
         let mut claimed: Vec<Reminder> = with_conn!(self, |c| sql_query(&sql)
@@ -220,32 +217,34 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Puts reminders whose lease has run out back into the queue; gives how many.
+    /// Puts reminders whose lease has run out back into the queue; gives how many. PostgreSQL looks among the first
+    /// `among` that are due; the others' turn comes as these leave.
     ///
     /// # Errors
     /// When the database refuses.
-    pub fn release_expired_leases(&mut self) -> Result<usize, StoreError> {
+    pub fn release_expired_leases(&mut self, among: i64) -> Result<usize, StoreError> {
         const SQLITE: &str = "UPDATE reminders SET state = 'planned',
                 lease_id = NULL, leased_until = NULL, updated_at = $1
              WHERE state = 'claimed' AND leased_until <= $1";
         // What is claimed stands where it stood in the queue, so near its head.
-        let postgres = format!(
-            "WITH head AS MATERIALIZED (
+        const POSTGRES: &str = "WITH head AS MATERIALIZED (
                 SELECT id, state, leased_until FROM reminders
                 WHERE queued AND NOT shelved AND attempt_at <= $1
-                ORDER BY attempt_at, id LIMIT {LOST_MOST}),
+                ORDER BY attempt_at, id LIMIT $2),
              lost AS MATERIALIZED (
                 SELECT r.id FROM head CROSS JOIN reminders r
                 WHERE head.state = 'claimed' AND head.leased_until <= $1
                   AND r.id = head.id AND r.state = 'claimed' AND r.leased_until <= $1
                 FOR UPDATE OF r SKIP LOCKED)
              UPDATE reminders SET state = 'planned', lease_id = NULL, leased_until = NULL, updated_at = $1
-             WHERE id IN (SELECT id FROM lost)"
-        );
+             WHERE id IN (SELECT id FROM lost)";
         self.follow_the_index()?;
         let now = At(self.now);
         let result = match &mut *self.conn {
-            Conn::Pg(c) => sql_query(postgres).bind::<Instant, _>(now).execute(&mut **c),
+            Conn::Pg(c) => {
+                let bound = sql_query(POSTGRES).bind::<Instant, _>(now);
+                bound.bind::<BigInt, _>(among).execute(&mut **c)
+            }
             Conn::Sqlite(c) => sql_query(SQLITE).bind::<Instant, _>(now).execute(&mut **c),
         };
         result.map_err(|error| self.refused(error))

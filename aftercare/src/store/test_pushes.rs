@@ -9,7 +9,7 @@ use diesel::sql_types::BigInt;
 use diesel::upsert::excluded;
 use jiff::Timestamp;
 
-use super::kept::Keep as _;
+use super::kept::{Keep as _, columns};
 use super::queue::Outcome;
 use super::schema::test_pushes;
 use super::sql::{At, Count, Id, Instant, MaybeAt};
@@ -175,7 +175,8 @@ impl Tx<'_> {
              UPDATE test_pushes SET state = 'claimed', lease_id = $3, leased_until = $4,
                 attempts = attempts + 1
              WHERE id IN (SELECT id FROM due)
-             RETURNING *",
+             RETURNING {columns}",
+            columns = columns::<TestPush>()?,
             lock = self.on_postgres("FOR UPDATE SKIP LOCKED"),
         );
         with_conn!(self, |c| sql_query(&sql)

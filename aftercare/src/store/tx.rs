@@ -20,9 +20,18 @@ pub struct Tx<'a> {
     pub(super) master: &'a MasterKey,
     pub(super) now: Timestamp,
     pub(super) acting: Option<StaffId>,
-    pub(super) failure: Option<String>,
+    /// The first query that failed; what comes after it in the same transaction fails of that.
+    pub(super) failure: Option<Failure>,
     /// Whether the plans of this transaction's statements follow the indexes already.
     pub(super) follows_the_index: bool,
+}
+
+/// That a query failed.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) says: String,
+    /// Whether the engine said something that is known.
+    pub(super) understood: bool,
 }
 
 impl Tx<'_> {
@@ -53,7 +62,10 @@ impl Tx<'_> {
     /// Notes that a query failed, so that the transaction is not committed.
     pub(super) fn refused(&mut self, error: diesel::result::Error) -> StoreError {
         let error = StoreError::from(error);
-        self.failure = Some(error.to_string());
+        self.failure.get_or_insert_with(|| Failure {
+            says: error.to_string(),
+            understood: !matches!(error, StoreError::Internal(_)),
+        });
         error
     }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::conn::{Access, Conn, Pool, Source};
-use super::error::OUTDATED;
 use super::fail_points::Side;
+use super::tx::Failure;
 use super::{Inner, Mode, StoreError, StoreOptions, Tx, postgres, sqlite};
 
 pub(super) fn pools(
@@ -84,13 +84,18 @@ impl Inner {
         let mut tx = self.tx(&mut conn);
         let result = work(&mut tx);
         let failure = tx.failure;
+        // What is not understood may lie in the connection, and what cannot be rolled back does.
+        let understood = failure.as_ref().is_none_or(|failure| failure.understood);
+        let end = |mut conn: Conn| {
+            if conn.rollback().is_ok() && understood {
+                pool.put(conn);
+            }
+        };
         match (result, failure) {
             // PostgreSQL would answer COMMIT with a silent rollback.
-            (Ok(_), Some(failure)) => {
-                if conn.rollback().is_ok() {
-                    pool.put(conn);
-                }
-                Err(StoreError::Internal(format!("went on after a failed query: {failure}")).into())
+            (Ok(_), Some(Failure { says, .. })) => {
+                end(conn);
+                Err(StoreError::Internal(format!("went on after a failed query: {says}")).into())
             }
             (Ok(value), None) if keep => {
                 self.pass::<F>(Side::BeforeCommit)?;
@@ -99,12 +104,8 @@ impl Inner {
                 self.pass::<F>(Side::AfterCommit)?;
                 Ok(value)
             }
-            (result, failure) => {
-                // A connection that cannot roll back is not used again, nor one that knows another schema.
-                let outdated = failure.is_some_and(|failure| failure.contains(OUTDATED));
-                if conn.rollback().is_ok() && !outdated {
-                    pool.put(conn);
-                }
+            (result, _) => {
+                end(conn);
                 result
             }
         }

@@ -175,7 +175,7 @@ async fn connections_that_the_server_closed_are_replaced() {
 }
 
 #[tokio::test]
-async fn connections_of_before_a_migration_are_replaced() {
+async fn connections_of_before_a_migration_go_on() {
     let Some(bed) = Bed::postgres().await else { return };
     due_reminders(&bed.store, 2).await;
     let claim = || {
@@ -187,8 +187,6 @@ async fn connections_of_before_a_migration_are_replaced() {
     };
     assert_eq!(claim().await.unwrap().len(), 1);
     bed.execute("ALTER TABLE reminders ADD COLUMN of_a_newer_release integer");
-    let refused = claim().await;
-    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
     assert_eq!(claim().await.unwrap().len(), 1);
 }
 

@@ -7,6 +7,7 @@ use aftercare_tests::bed::Bed;
 use aftercare_tests::on_both_engines;
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
+use serde_json::{Map, Value};
 
 use crate::fixtures::{
     HOUR, MINUTE, due_reminders, make_clinic, make_patient, make_treatment, reminder,
@@ -159,7 +160,7 @@ async fn many_are_completed_at_once(bed: Bed) {
 async fn whoever_lost_the_lease_writes_nothing(bed: Bed) {
     due_reminders(&bed.store, 2).await;
     let (zombie, claimed) = claim(&bed.store, 2).await;
-    let release = || bed.store.write(|tx| tx.release_expired_leases());
+    let release = || bed.store.write(|tx| tx.release_expired_leases(9));
     bed.clock.advance(MINUTE - SignedDuration::from_micros(1));
     assert_eq!(release().await.unwrap(), 0, "the lease still holds");
     bed.clock.advance(SignedDuration::from_micros(1));
@@ -184,10 +185,24 @@ async fn what_is_before_it_in_the_queue_hides_no_lost_lease(bed: Bed) {
     bed.write(move |tx| tx.set_paused(paused, true)).await;
     assert_eq!(bed.write(|tx| tx.shelve(9)).await, 3);
     bed.clock.set(now + MINUTE);
-    assert_eq!(bed.write(|tx| tx.release_expired_leases()).await, 1);
+    assert_eq!(bed.write(|tx| tx.release_expired_leases(9)).await, 1);
     let (_, again) = claim(&bed.store, 9).await;
     assert_eq!(again.len(), 4);
     assert!(again.iter().any(|row| row.id == lost[0].id && row.attempts == 2), "{again:?}");
+}
+
+#[tokio::test]
+async fn lost_leases_are_looked_for_at_the_head() {
+    let Some(bed) = Bed::postgres().await else { return };
+    due_reminders(&bed.store, 5).await;
+    claim(&bed.store, 4).await;
+    bed.clock.advance(MINUTE);
+    let release = || bed.write(|tx| tx.release_expired_leases(3));
+    assert_eq!((release().await, release().await), (3, 0));
+    let (lease, again) = claim(&bed.store, 3).await;
+    assert_eq!(release().await, 0, "what is claimed anew stands before it");
+    assert_eq!(complete(&bed.store, lease, sent(&again, bed.now())).await.len(), 3);
+    assert_eq!(release().await, 1);
 }
 
 async fn a_cancelled_claim_is_not_completed(bed: Bed) {
@@ -335,16 +350,23 @@ async fn planners_and_completers_do_not_deadlock(bed: Bed) {
 async fn a_claim_touches_no_index() {
     let Some(bed) = Bed::postgres().await else { return };
     due_reminders(&bed.store, 1).await;
+    let row = || -> Map<String, Value> {
+        serde_json::from_str(&bed.query("SELECT to_jsonb(r) FROM reminders r").concat()).unwrap()
+    };
+    let before = row();
+    claim(&bed.store, 1).await;
+    let changed: Vec<String> =
+        row().into_iter().filter(|(name, value)| before[name] != *value).map(|one| one.0).collect();
+    assert!(changed.contains(&"state".to_owned()), "{changed:?}");
+    let names = changed.join("|");
+    let indexes = "SELECT indexdef FROM pg_indexes WHERE tablename = 'reminders'";
+    assert_eq!(bed.query(&format!("{indexes} AND indexdef ~ '\\m({names})\\M'")), [""; 0]);
     bed.execute(
         "DO $$ BEGIN
-            UPDATE reminders SET state = 'claimed', lease_id = id, leased_until = now(),
-                attempts = attempts + 1, updated_at = now();
+            UPDATE reminders SET leased_until = leased_until + interval '1 s', attempts = attempts + 1;
             ASSERT pg_stat_get_xact_tuples_hot_updated('reminders'::regclass) = 1, 'an index hangs on it';
          END $$",
     );
-    let indexes = "SELECT indexdef FROM pg_indexes WHERE tablename = 'reminders'";
-    let queue = bed.query(&format!("{indexes} AND indexdef ~ '\\mqueued\\M'"));
-    assert!(matches!(&*queue, [one] if one.contains("(attempt_at, id)")), "{queue:?}");
 }
 
 on_both_engines!(
