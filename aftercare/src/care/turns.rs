@@ -22,7 +22,7 @@ const RAMP: Duration = Duration::from_mins(1);
 /// The share of the full rate that a ramp starts with.
 const RAMP_START: f64 = 0.1;
 /// After this long without a turn that was taken, the next one starts a ramp.
-const IDLE: SignedDuration = SignedDuration::from_mins(1);
+pub const IDLE: SignedDuration = SignedDuration::from_mins(1);
 /// The longest stretch that is taken at once, unless a single turn is longer: others wait behind it.
 const STRETCH: Duration = Duration::from_millis(250);
 /// The longest distance between two turns.
@@ -46,6 +46,12 @@ impl Rate {
     pub fn per_second(self) -> f64 {
         self.0
     }
+
+    /// Messages per second as a ramp begins.
+    #[must_use]
+    pub fn per_second_at_first(self) -> f64 {
+        self.0 * RAMP_START
+    }
 }
 
 /// Turns that were taken together.
@@ -59,6 +65,16 @@ pub struct Slice {
     pub gap: Duration,
     /// How many turns; at least one.
     pub count: u32,
+}
+
+impl Slice {
+    /// Messages per second for somebody who always wants more, elapsed: the fewer, the longer others stand in the
+    /// line before them.
+    #[must_use]
+    pub fn per_second(&self) -> f64 {
+        let stretch = STRETCH.max(self.gap).as_secs_f64();
+        stretch / (self.wait.as_secs_f64() + stretch) / self.gap.as_secs_f64()
+    }
 }
 
 /// Takes the next turns of a project, at least one and at most as many as are wanted.
@@ -195,6 +211,17 @@ mod tests {
             turns[from..].partition_point(|turn| *turn < end)
         };
         (0..turns.len()).map(within).max().unwrap_or(0)
+    }
+
+    #[test]
+    fn who_waits_behind_others_leaves_more_slowly() {
+        let behind = |wait, count| {
+            let (wait, gap) = (Duration::from_millis(wait), Duration::from_millis(5));
+            Slice { first: start(), wait, gap, count }.per_second()
+        };
+        assert!((behind(0, 50) - 200.0).abs() < 1e-9);
+        assert!((behind(750, 50) - 50.0).abs() < 1e-9, "three others");
+        assert!((behind(750, 1) - 50.0).abs() < 1e-9, "however many are wanted");
     }
 
     proptest! {

@@ -1,17 +1,16 @@
-//! A look at the tables: claims what is due and looks at it once more, or finds out what comes next.
+//! A look at the tables: claims what is due, or finds out what comes next.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use aftercare::care::dispatch::{
-    self, Claim, Decision, Job, Queues, Reclaimed, Settled, Start, Verdict,
-};
+use aftercare::care::dispatch::{self, Queues, Reclaimed, Start};
 use aftercare::ids::LeaseId;
 use aftercare::store::{NextDue, Place, StoreError, Tx};
 use futures_util::FutureExt as _;
 use jiff::SignedDuration;
 use tokio::time::Instant;
 
+use super::prepare::Claimed;
 use super::{Dispatcher, Run};
 use crate::delivery::LeaseEnd;
 use crate::metrics;
@@ -22,6 +21,8 @@ const RECLAIM_EVERY: Duration = Duration::from_secs(1);
 /// After a claim that was not full, the next look waits until this long after the last one began: a small claim
 /// costs the database what a large one does, and of what comes due evenly each would be one.
 const PACE: Duration = Duration::from_millis(10);
+/// After a failure the tables are left alone for this long.
+const RECOVER: Duration = Duration::from_secs(1);
 /// The loop sets no alarm further ahead than this: the heartbeat is there long before.
 const ALARM_MAX: Duration = Duration::from_mins(1);
 
@@ -30,7 +31,7 @@ const ALARM_MAX: Duration = Duration::from_mins(1);
 struct Scene {
     /// How many more messages may be under way.
     room: usize,
-    /// Whether none was.
+    /// Whether none was, and none was claimed.
     idle: bool,
     /// Whether the queues are to be put in order.
     reclaim: bool,
@@ -56,48 +57,36 @@ pub(super) struct Looked {
     failure: Option<StoreError>,
 }
 
-/// What was claimed, and until when it may leave.
-struct Claimed {
-    jobs: Vec<Job>,
-    lease_end: LeaseEnd,
-    /// Whether there is probably more.
-    full: bool,
-}
-
-impl Claimed {
-    /// Whether a message of it goes to FCM.
-    fn any_leaves(&self) -> bool {
-        self.jobs.iter().any(|job| matches!(job.decision, Decision::Send(_)))
-    }
-}
-
 impl Dispatcher {
     /// Begins a look, if one is wanted and what it finds can be taken on.
     pub(super) fn begin_look<'d>(&'d self, run: &mut Run<'d>, stopping: bool) {
-        let most = self.limits.concurrency;
-        let crowded = run.sending.len() + self.spare() > most || run.outcomes.len() > most;
+        let most = self.limits.concurrency.min(self.client.most_under_way());
+        let under_way = run.under_way();
+        let crowded =
+            under_way + self.spare(most) > most || run.outcomes.len() > self.limits.concurrency;
         let now = Instant::now();
-        let ready = run.look && run.looking.is_none() && !stopping && !crowded;
+        let free = run.looking.is_none() && run.claimed.is_none();
+        let ready = run.look && free && !stopping && !crowded;
         run.paced = Some(run.look_from).filter(|from| ready && now < *from);
         if !ready || run.paced.is_some() {
             return;
         }
-        (run.look, run.look_from) = (false, now + PACE);
+        run.look = false;
         let in_turn = now >= run.reclaim_at;
         if in_turn {
             run.reclaim_at = now + RECLAIM_EVERY;
         }
         let reclaim = in_turn || std::mem::take(&mut run.unfinished);
-        let room = most.saturating_sub(run.sending.len());
+        let room = most.saturating_sub(under_way);
         // What came due further ahead meanwhile waits no longer than a lease that ran out.
         let behind = run.onward.take().filter(|_| !in_turn);
-        let scene = Scene { room, idle: run.sending.is_empty(), reclaim, behind };
+        let scene = Scene { room, idle: under_way == 0, reclaim, behind };
         run.looking = Some(self.look(scene).boxed());
     }
 
     /// Room that is worth a claim: small claims cost the database as much as large ones.
-    fn spare(&self) -> usize {
-        self.limits.batch.min(self.limits.concurrency / 2).max(1)
+    fn spare(&self, most: usize) -> usize {
+        self.limits.batch.min(most / 2).max(1)
     }
 
     async fn look(&self, scene: Scene) -> Looked {
@@ -132,12 +121,14 @@ impl Dispatcher {
                 let limit = if probing { 1 } else { self.limits.batch.min(scene.room) };
                 self.claim(looked, limit, start).await?;
                 // Due, and yet nothing to claim: another worker holds it. The heartbeat returns.
-                let found = looked.claimed.is_some() || scene.behind.is_some();
-                let probed = probing && looked.claimed.as_ref().is_some_and(Claimed::any_leaves);
-                looked.more = found && !probed;
+                let claimed = looked.claimed.is_some();
+                looked.more = (claimed && !probing) || (!claimed && scene.behind.is_some());
             }
         }
-        self.status.ran(now);
+        // What is claimed is not done yet.
+        if looked.claimed.is_none() {
+            self.status.ran(now);
+        }
         Ok(())
     }
 
@@ -173,82 +164,55 @@ impl Dispatcher {
         let claim = move |tx: &mut Tx<'_>| dispatch::claim_from(tx, lease, length, limit, start);
         let claim = self.store.write(claim).await?;
         looked.onward = claim.onward;
-        if claim.is_empty() {
-            return Ok(());
+        if !claim.is_empty() {
+            let lease_end = LeaseEnd::new(began, self.limits.lease, claim.until);
+            looked.claimed = Some(Claimed { claim: Arc::new(claim), lease_end, began });
         }
-        let lease_end = LeaseEnd::new(began, self.limits.lease, claim.until);
-        let claim = Arc::new(claim);
-        let prepared = self.prepare(&claim).await;
-        let released = |item| Job { item, decision: Decision::Not(Verdict::Released) };
-        let (jobs, failure) = match prepared {
-            Ok(jobs) => (jobs, None),
-            Err(error) => (claim.singles().map(|(item, _)| released(item)).collect(), Some(error)),
-        };
-        looked.claimed = Some(Claimed { jobs, lease_end, full: claim.full });
-        failure.map_or(Ok(()), Err)
+        Ok(())
     }
+}
 
-    /// Looks at what was claimed once more. A row that cannot be read must not hold up the others:
-    /// when the batch fails on one, each is looked at by itself.
-    async fn prepare(&self, claim: &Arc<Claim>) -> Result<Vec<Job>, StoreError> {
-        let all = Arc::clone(claim);
-        match self.store.read(move |tx| dispatch::prepare(tx, &all)).await {
-            Err(error) if error.is_unreadable() => {
-                tracing::error!(%error, "a claimed batch cannot be read; looking at each by itself");
-            }
-            other => return other,
-        }
-        let mut jobs = Vec::with_capacity(claim.len());
-        for (item, single) in claim.singles() {
-            match self.store.read(move |tx| dispatch::prepare(tx, &single)).await {
-                Ok(job) => jobs.extend(job),
-                Err(error) if error.is_unreadable() => {
-                    tracing::error!(%error, reminder = %item.reminder, "cannot be read; set aside");
-                    jobs.push(Job { item, decision: Decision::Not(Verdict::Unreadable) });
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(jobs)
-    }
-
+impl Run<'_> {
     /// Takes on what a look brought.
     ///
     /// # Errors
     /// What kept it from looking further.
-    pub(super) fn looked(&self, run: &mut Run<'_>, looked: Looked) -> Result<(), StoreError> {
+    pub(super) fn looked(&mut self, looked: Looked) -> Result<(), StoreError> {
         let Reclaimed { leases, unfinished } = looked.reclaimed;
         if leases > 0 {
             tracing::warn!(rows = leases, "took back claims whose lease ran out");
             metrics::reclaimed(leases);
         }
-        run.summary.reclaimed += leases;
-        run.summary.paused |= looked.paused;
-        run.alarm = looked.alarm.or(run.alarm);
-        run.onward = looked.onward;
-        if looked.claimed.as_ref().is_none_or(|claimed| claimed.full) {
-            run.look_from = Instant::now();
+        self.summary.reclaimed += leases;
+        self.summary.paused |= looked.paused;
+        self.alarm = looked.alarm.or(self.alarm);
+        self.onward = looked.onward;
+        if let Some(claimed) = looked.claimed.as_ref().filter(|claimed| !claimed.claim.full) {
+            self.not_before(claimed.began + PACE);
         }
-        run.unfinished |= unfinished;
-        run.look |= unfinished;
-        run.look |= looked.more || (looked.probing && run.sending.is_empty());
+        self.unfinished |= unfinished;
+        self.look |= unfinished;
+        self.look |= looked.more || (looked.probing && self.under_way() == 0);
         if let Some(claimed) = looked.claimed {
-            metrics::claimed(claimed.jobs.len());
-            run.summary.claimed += claimed.jobs.len();
-            self.take_on(run, claimed);
+            let count = claimed.claim.len();
+            metrics::claimed(count);
+            self.summary.claimed += count;
+            self.held += count;
+            self.claimed = Some(claimed);
         }
         let Some(failure) = looked.failure else { return Ok(()) };
-        // The heartbeat looks again.
-        run.look = false;
+        self.wait_for_the_heartbeat();
         Err(failure)
     }
 
-    fn take_on(&self, run: &mut Run<'_>, Claimed { jobs, lease_end, .. }: Claimed) {
-        for Job { item, decision } in jobs {
-            match decision {
-                Decision::Send(outgoing) => self.start(run, item, *outgoing, lease_end),
-                Decision::Not(verdict) => run.keep(Settled { item, verdict, said: None }),
-            }
-        }
+    /// The database does not do what it is asked: it is left alone for a while, whatever a look finds that is under
+    /// way.
+    pub(super) fn wait_for_the_heartbeat(&mut self) {
+        self.look = false;
+        self.not_before(Instant::now() + RECOVER);
+    }
+
+    fn not_before(&mut self, moment: Instant) {
+        self.look_from = self.look_from.max(moment);
     }
 }

@@ -28,7 +28,7 @@ pub(super) struct Written {
 
 impl Dispatcher {
     /// Begins to write outcomes down, if there are enough of them, if they have waited long enough, or if
-    /// nothing is under way that could become one.
+    /// nothing is at FCM that could become one.
     pub(super) fn begin_write<'d>(&'d self, run: &mut Run<'d>) {
         if run.writing.is_some() || run.outcomes.is_empty() {
             return;

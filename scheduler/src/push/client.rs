@@ -79,6 +79,20 @@ impl Client {
         self.pool.connections()
     }
 
+    /// How many messages may be under way, so that each leaves within a second, as things stand: as many as leave in
+    /// that time and until FCM answers. At least one.
+    #[must_use]
+    pub fn most_under_way(&self) -> usize {
+        let Some(per_second) = self.limiter.pace() else { return usize::MAX };
+        let rtt = self.pool.rtt_seconds().unwrap_or_default();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "positive, and a float that is too large becomes the largest integer"
+        )]
+        ((per_second * (1.0 + rtt)) as usize).max(1)
+    }
+
     /// Sends one message: waits for its turn, for a free stream and for a token, looks at the
     /// clock once more, and only then writes and sends it.
     ///

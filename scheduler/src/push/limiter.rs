@@ -39,6 +39,14 @@ struct Shared {
     /// How many messages have no turn yet.
     waiting: AtomicU32,
     turns: Mutex<Option<Turns>>,
+    pace: std::sync::Mutex<Option<Pace>>,
+}
+
+/// How fast messages left lately.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    per_second: f64,
+    until: Instant,
 }
 
 impl Limiter {
@@ -58,6 +66,7 @@ impl Limiter {
             rate,
             waiting: AtomicU32::new(0),
             turns: Mutex::default(),
+            pace: std::sync::Mutex::default(),
         });
         Self(shared)
     }
@@ -66,6 +75,15 @@ impl Limiter {
     #[must_use]
     pub fn rate(&self) -> Option<f64> {
         self.0.as_ref().map(|shared| shared.rate.per_second())
+    }
+
+    /// Messages that leave in a second, as things stand; `None` is no limit. More than that are not to wait for their
+    /// turn: what was decided of them would be old when it comes.
+    #[must_use]
+    pub fn pace(&self) -> Option<f64> {
+        let shared = self.0.as_ref()?;
+        let pace = shared.pace().filter(|pace| Instant::now() < pace.until);
+        Some(pace.map_or(shared.rate.per_second_at_first(), |pace| pace.per_second))
     }
 
     /// Waits for this message's turn, for as long as it is wanted; gives whether it is.
@@ -112,7 +130,15 @@ impl Shared {
             .write(move |tx| turns::take_turns(tx, &project, rate, wanted))
             .await
             .inspect_err(|error| tracing::warn!(%error, "nothing is sent: there are no turns"));
-        Some(Turns::new(taken.ok()?, self.store.env().now(), Instant::now()))
+        let (slice, now) = (taken.ok()?, Instant::now());
+        let turns = Turns::new(slice, self.store.env().now(), now);
+        let until = turns.end + turns::IDLE.unsigned_abs();
+        *self.pace() = Some(Pace { per_second: slice.per_second(), until });
+        Some(turns)
+    }
+
+    fn pace(&self) -> std::sync::MutexGuard<'_, Option<Pace>> {
+        self.pace.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 

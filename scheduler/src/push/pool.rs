@@ -152,6 +152,11 @@ impl Pool {
         state.rtt_seconds = Some(before + RTT_WEIGHT * (took - before));
     }
 
+    /// How long an answer takes, lately, in seconds; nothing before the first.
+    pub(crate) fn rtt_seconds(&self) -> Option<f64> {
+        self.shared.lock().rtt_seconds
+    }
+
     /// Open connections, for metrics.
     pub(crate) fn connections(&self) -> usize {
         self.shared.lock().connections.iter().filter(|connection| connection.is_open()).count()

@@ -12,10 +12,13 @@ use aftercare_tests::bed::Bed;
 use aftercare_tests::on_both_engines;
 use fcm_emulator::{EmulatorConfig, Fault, FaultKind, ShownKind};
 use jiff::SignedDuration;
+use tokio::time::timeout;
 
 use crate::world::{Treated, World, at, secs};
 
 const DUE: &str = "2026-11-22T15:55:00Z";
+/// A busy machine may take its time.
+const PATIENCE: Duration = Duration::from_secs(20);
 const LEASE: SignedDuration = SignedDuration::from_mins(1);
 
 on_both_engines!(
@@ -31,6 +34,7 @@ on_both_engines!(
     a_crowd_is_drained_in_small_claims,
     schedulers_on_one_store_share_the_work_and_send_nothing_twice,
     schedulers_on_one_store_share_one_rate,
+    a_pause_holds_all_but_what_leaves_within_a_second,
     a_whole_course_of_two_days_says_five_things_at_most,
     a_row_that_cannot_be_read_holds_up_nobody_else,
 );
@@ -271,7 +275,8 @@ async fn schedulers_on_one_store_share_one_rate(bed: Bed) {
     const PER_SECOND: f64 = 200.0;
     const REMINDERS: usize = 100;
     let adjust = |config: &mut SchedulerConfig| {
-        (config.batch, config.rate) = (5, Some(PER_SECOND));
+        // Neither may have all of them before the other has found the database free.
+        (config.batch, config.concurrency, config.rate) = (5, 20, Some(PER_SECOND));
     };
     let world = World::on(bed, adjust).await;
     let other = world.second_scheduler(adjust).await;
@@ -310,6 +315,26 @@ async fn schedulers_on_one_store_share_one_rate(bed: Bed) {
     let line = world.bed.write(move |tx| tx.fcm_line(&project)).await;
     let taken = Duration::try_from(line.next_at.duration_since(began_at)).unwrap();
     assert!(taken <= turns(100.0 / 0.9), "{taken:?}: turns were taken that nobody used");
+}
+
+/// What waits for its turn to leave has been decided.
+async fn a_pause_holds_all_but_what_leaves_within_a_second(bed: Bed) {
+    // Two a second, as its ramp begins.
+    let world = World::on(bed, |config| config.rate = Some(20.0)).await;
+    for patient in 0..20 {
+        world.treated(&format!("patient-{patient}")).await;
+    }
+    let mut shown = world.fcm.shown();
+    world.clock.set(at(DUE));
+    let pause = async {
+        timeout(PATIENCE, shown.recv()).await.unwrap().unwrap();
+        world.store.write(|tx| tx.set_all_paused(true)).await.unwrap();
+    };
+    let (run, ()) = tokio::join!(world.scheduler.run_once(), pause);
+    let run = run.unwrap();
+    assert_eq!(run.tally.sent, run.claimed);
+    assert!((1..=4).contains(&run.claimed), "{run:?}");
+    assert_eq!(world.accepted(), run.claimed);
 }
 
 async fn a_whole_course_of_two_days_says_five_things_at_most(bed: Bed) {
