@@ -18,7 +18,7 @@ use crate::push::TokenError;
 
 /// Leases that ran out are looked for at most this often.
 const RECLAIM_EVERY: Duration = Duration::from_secs(1);
-/// After a claim that was not full, the next look waits until this long after the last one began: a small claim
+/// After a claim that was not full, the next look waits until this long after that claim began: a small claim
 /// costs the database what a large one does, and of what comes due evenly each would be one.
 const PACE: Duration = Duration::from_millis(10);
 /// After a failure the tables are left alone for this long.
@@ -33,6 +33,8 @@ struct Scene {
     room: usize,
     /// Whether none was, and none was claimed.
     idle: bool,
+    /// Whether something was claimed and not looked at once more: how that goes, it says itself.
+    held: bool,
     /// Whether the queues are to be put in order.
     reclaim: bool,
     /// Where the last claim ended, if there was probably more behind it.
@@ -80,7 +82,8 @@ impl Dispatcher {
         let room = most.saturating_sub(under_way);
         // What came due further ahead meanwhile waits no longer than a lease that ran out.
         let behind = run.onward.take().filter(|_| !in_turn);
-        let scene = Scene { room, idle: under_way == 0, reclaim, behind };
+        let (idle, held) = (under_way == 0, run.held > 0);
+        let scene = Scene { room, idle, held, reclaim, behind };
         run.looking = Some(self.look(scene).boxed());
     }
 
@@ -126,7 +129,7 @@ impl Dispatcher {
             }
         }
         // What is claimed is not done yet.
-        if looked.claimed.is_none() {
+        if looked.claimed.is_none() && !scene.held {
             self.status.ran(now);
         }
         Ok(())

@@ -183,7 +183,7 @@ pub fn claim_from(
     let until = tx.now().checked_add(length).unwrap_or(Timestamp::MAX);
     let mut left = i64::try_from(limit).unwrap_or(i64::MAX);
     let (mut tests, mut retries, mut reminders) = (Vec::new(), Vec::new(), Vec::new());
-    let mut full = false;
+    let (mut full, mut onward) = (false, None);
     let [die] = tx.env().random();
     for (queue, share) in shares(left, die) {
         let most = share.min(left);
@@ -205,9 +205,12 @@ pub fn claim_from(
         };
         let taken = i64::try_from(taken).unwrap_or(i64::MAX);
         left = left.saturating_sub(taken);
-        full |= taken > 0 && taken == most;
+        let all = taken > 0 && taken == most;
+        full |= all;
+        if all && queue == Queue::Reminders {
+            onward = reminders.last().and_then(Place::of);
+        }
     }
-    let onward = reminders.last().filter(|_| left == 0).and_then(Place::of);
     Ok(Claim { lease, until, onward, full, reminders, retries, tests })
 }
 
